@@ -1,0 +1,214 @@
+//! The three kinds of monitors, by what is known of the table's rows.
+
+use limno_sql::window::Granularity;
+
+use super::Located;
+use super::problem::quoted;
+use super::raw::{Section, Value, choice};
+use super::rule::read_granularity;
+
+/// What is known of the rows of a watched table.
+#[derive(Debug, Clone)]
+pub enum MonitorKind {
+    /// `[monitor.NAME.snapshot]`: nothing; the whole table is looked at anew each time.
+    Snapshot,
+    /// `[monitor.NAME.time_series]`: when they happened.
+    TimeSeries {
+        /// The column that says when.
+        timestamp: Located<String>,
+        /// The lengths of the windows, at least one, all different.
+        granularities: Vec<Located<Granularity>>,
+    },
+    /// `[monitor.NAME.inference_log]`: when they happened and what a model made of them.
+    InferenceLog {
+        /// The column that says when.
+        timestamp: Located<String>,
+        /// The lengths of the windows, at least one, all different.
+        granularities: Vec<Located<Granularity>>,
+        /// The column that says which model.
+        model_id: Located<String>,
+        /// The column of the model's output.
+        prediction: Located<String>,
+        /// The column of the truth.
+        label: Option<Located<String>>,
+        /// The column of the predicted probabilities.
+        prediction_proba: Option<Located<String>>,
+        /// What kind of output it is.
+        problem_type: ProblemType,
+    },
+}
+
+impl MonitorKind {
+    /// The lengths of the windows; none for a snapshot.
+    pub fn granularities(&self) -> &[Located<Granularity>] {
+        match self {
+            Self::Snapshot => &[],
+            Self::TimeSeries { granularities, .. } | Self::InferenceLog { granularities, .. } => {
+                granularities
+            }
+        }
+    }
+
+    /// The column that says when a row happened; none for a snapshot.
+    pub fn timestamp(&self) -> Option<&Located<String>> {
+        match self {
+            Self::Snapshot => None,
+            Self::TimeSeries { timestamp, .. } | Self::InferenceLog { timestamp, .. } => {
+                Some(timestamp)
+            }
+        }
+    }
+
+    /// The column that says which model; of an inference log only.
+    pub fn model_id(&self) -> Option<&Located<String>> {
+        match self {
+            Self::InferenceLog { model_id, .. } => Some(model_id),
+            Self::Snapshot | Self::TimeSeries { .. } => None,
+        }
+    }
+}
+
+/// What a model predicts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ProblemType {
+    /// A number.
+    Regression,
+    /// One of several classes.
+    Classification,
+}
+
+/// Reads the one table among `snapshot`, `time_series` and `inference_log` that must be there.
+pub(super) fn read_kind(section: &mut Section<'_>) -> Option<MonitorKind> {
+    let snapshot = section.take("snapshot");
+    let time_series = section.take("time_series");
+    let inference_log = section.take("inference_log");
+    let given: Vec<Value<'_>> = [&snapshot, &time_series, &inference_log]
+        .into_iter()
+        .flatten()
+        .cloned()
+        .collect();
+    match given.as_slice() {
+        [] => {
+            if !misspells_a_kind(section) {
+                section.report(
+                    "has none of snapshot, time_series, inference_log, expected exactly one",
+                    Some(format!("add a table [{}.time_series]", section.key)),
+                );
+            }
+            None
+        }
+        [_] => {
+            if let Some(value) = snapshot {
+                value.section()?.finish();
+                return Some(MonitorKind::Snapshot);
+            }
+            if let Some(value) = time_series {
+                return read_time_series(&value);
+            }
+            inference_log.and_then(|value| read_inference_log(&value))
+        }
+        [first, others @ ..] => {
+            for other in others {
+                other.report(
+                    format!(
+                        "a second kind beside {} in line {}, expected exactly one",
+                        first.key, first.line
+                    ),
+                    None,
+                );
+            }
+            None
+        }
+    }
+}
+
+/// Whether an unknown key of the monitor will be reported with one of the three as its hint.
+fn misspells_a_kind(section: &Section<'_>) -> bool {
+    section.names().iter().any(|name| {
+        super::problem::nearest(name, ["snapshot", "time_series", "inference_log"]).is_some()
+    })
+}
+
+fn read_time_series(value: &Value<'_>) -> Option<MonitorKind> {
+    let mut section = value.section()?;
+    let timestamp = read_column(&mut section, "timestamp", "the column that says when");
+    let granularities = read_granularities(&mut section);
+    section.finish();
+    Some(MonitorKind::TimeSeries {
+        timestamp: timestamp?,
+        granularities: granularities?,
+    })
+}
+
+fn read_inference_log(value: &Value<'_>) -> Option<MonitorKind> {
+    let mut section = value.section()?;
+    let timestamp = read_column(&mut section, "timestamp", "the column that says when");
+    let granularities = read_granularities(&mut section);
+    let model_id = read_column(&mut section, "model_id", "the column that says which model");
+    let prediction = read_column(
+        &mut section,
+        "prediction",
+        "the column of the model's output",
+    );
+    let label = section.take("label").and_then(|value| value.text());
+    let prediction_proba = section
+        .take("prediction_proba")
+        .and_then(|value| value.text());
+    let problem_type = section
+        .require("problem_type", "\"regression\" or \"classification\"")
+        .and_then(|value| {
+            let types = [
+                ("regression", ProblemType::Regression),
+                ("classification", ProblemType::Classification),
+            ];
+            choice(&value, &types)
+        });
+    section.finish();
+    Some(MonitorKind::InferenceLog {
+        timestamp: timestamp?,
+        granularities: granularities?,
+        model_id: model_id?,
+        prediction: prediction?,
+        label,
+        prediction_proba,
+        problem_type: problem_type?,
+    })
+}
+
+fn read_column(
+    section: &mut Section<'_>,
+    name: &'static str,
+    expected: &'static str,
+) -> Option<Located<String>> {
+    section
+        .require(name, expected)
+        .and_then(|value| value.text())
+}
+
+fn read_granularities(section: &mut Section<'_>) -> Option<Vec<Located<Granularity>>> {
+    let value = section.require(
+        "granularities",
+        "the lengths of the windows, such as [\"1 day\"]",
+    )?;
+    let items = value.items("an array of granularities")?;
+    if items.is_empty() {
+        value.report("is empty, expected at least one granularity", None);
+        return None;
+    }
+    let mut granularities: Vec<Located<Granularity>> = Vec::new();
+    for item in &items {
+        let Some(granularity) = read_granularity(item) else {
+            continue;
+        };
+        let shown = granularity.value.to_string();
+        if granularities
+            .iter()
+            .any(|known| known.value.to_string() == shown)
+        {
+            item.report(format!("{} is given twice", quoted(&shown)), None);
+        } else {
+            granularities.push(granularity);
+        }
+    }
+    Some(granularities)
+}

@@ -1,0 +1,378 @@
+//! Monitors: the watch on one table.
+
+use std::time::Duration;
+
+use chrono::Weekday;
+use chrono_tz::{TZ_VARIANTS, Tz};
+use croner::errors::CronError;
+use croner::parser::{CronParser, Seconds, Year};
+
+use super::Located;
+use super::glob::glob_matches;
+use super::kind::{MonitorKind, read_kind};
+use super::problem::{name_hint, quoted};
+use super::raw::{Section, Value, choice};
+use super::rule::{RuleConfig, RuleContext, read_rule};
+
+/// One `[monitor.NAME]`.
+#[derive(Debug, Clone)]
+pub struct MonitorConfig {
+    /// Letters, digits and underscores: it names the metric tables.
+    pub name: String,
+    /// The line of its table.
+    pub line: usize,
+    /// The watched table: a URI or a path, as given.
+    pub table: Located<String>,
+    /// The folder of the metric tables: a URI or a path, as given.
+    pub output: Located<String>,
+    /// The table that windows are compared with.
+    pub baseline: Option<Located<String>>,
+    /// Which columns are looked at, and how.
+    pub columns: ColumnSelection,
+    /// SQL expressions, not yet parsed.
+    pub slices: Vec<Located<String>>,
+    /// The most values that one slice expression may have. 1 to 1,000,000.
+    pub max_slices: usize,
+    /// A valid cron pattern with seconds, read in `timezone`.
+    pub schedule: Option<Located<String>>,
+    /// Of the windows, the schedule and the mails.
+    pub timezone: Tz,
+    /// The first day of a window of weeks.
+    pub week_start: Weekday,
+    /// How long after its end a window is still incomplete.
+    pub grace: Duration,
+    /// How finely the distributions are kept.
+    pub precision: Precision,
+    /// The bins of the population stability index.
+    pub bins: Bins,
+    /// What is known of the table's rows.
+    pub kind: MonitorKind,
+    /// In the order of the file.
+    pub rules: Vec<RuleConfig>,
+}
+
+/// Which columns of a table are looked at, by names or patterns with `*`.
+#[derive(Debug, Clone, Default)]
+pub struct ColumnSelection {
+    /// If given, the only ones.
+    pub include: Option<Vec<Located<String>>>,
+    /// Never these.
+    pub exclude: Vec<Located<String>>,
+    /// Numbers and booleans that are profiled as categories.
+    pub categorical: Vec<Located<String>>,
+}
+
+impl ColumnSelection {
+    /// Whether the column is looked at.
+    pub fn is_included(&self, column: &str) -> bool {
+        let included = self.include.as_ref();
+        included.is_none_or(|patterns| any_matches(patterns, column))
+            && !any_matches(&self.exclude, column)
+    }
+
+    /// Whether the column is declared to hold categories.
+    pub fn is_categorical(&self, column: &str) -> bool {
+        any_matches(&self.categorical, column)
+    }
+}
+
+fn any_matches(patterns: &[Located<String>], column: &str) -> bool {
+    patterns
+        .iter()
+        .any(|pattern| glob_matches(&pattern.value, column))
+}
+
+/// How finely the distribution of a numeric column is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Precision {
+    /// In at most this many buckets, 16 to 1,048,576.
+    Bounded {
+        /// The most buckets of one state.
+        max_buckets: u32,
+    },
+    /// Every distinct value, whatever the memory.
+    Exact,
+}
+
+impl Default for Precision {
+    fn default() -> Self {
+        Self::Bounded { max_buckets: 4096 }
+    }
+}
+
+/// The bins of the population stability index of numeric columns.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Bins {
+    /// So many quantile bins of the baseline, 2 to 1000.
+    Count(u16),
+    /// Bins between and beyond these edges: finite, strictly increasing, 1 to 999 of them.
+    Edges(Vec<f64>),
+}
+
+impl Default for Bins {
+    fn default() -> Self {
+        Self::Count(10)
+    }
+}
+
+/// The names that rules may refer to.
+pub(super) struct Known<'a> {
+    pub(super) notifiers: &'a [&'a str],
+    pub(super) triggers: &'a [&'a str],
+}
+
+pub(super) fn read_monitor(
+    name: &str,
+    value: &Value<'_>,
+    known: &Known<'_>,
+) -> Option<MonitorConfig> {
+    let mut section = value.section()?;
+    let line = section.line;
+    let is_named = check_name(name, value);
+    let table = section
+        .require("table", "the table to watch: a URI or a path")
+        .and_then(|value| value.text());
+    let output = section
+        .require("output", "the folder of the metric tables: a URI or a path")
+        .and_then(|value| value.text());
+    let baseline_value = section.take("baseline");
+    let baseline = baseline_value.as_ref().and_then(Value::text);
+    let columns = section
+        .take("columns")
+        .and_then(|value| value.section())
+        .map(read_columns);
+    let slices = section.take("slices").and_then(|value| value.texts());
+    let max_slices = section
+        .take("max_slices")
+        .and_then(|value| value.integer(1..=1_000_000_u32));
+    let timezone = section
+        .take("timezone")
+        .and_then(|value| read_timezone(&value));
+    let schedule = section
+        .take("schedule")
+        .and_then(|value| read_schedule(&value));
+    let week_start = section
+        .take("week_start")
+        .and_then(|value| choice(&value, WEEKDAYS));
+    let grace = section.take("grace").and_then(|value| value.duration());
+    let precision = read_precision(&mut section);
+    let bins = section.take("bins").and_then(|value| read_bins(&value));
+    let kind = read_kind(&mut section);
+    let context = RuleContext {
+        monitor: name,
+        has_baseline: baseline_value.is_some(),
+        granularities: kind.as_ref().map(MonitorKind::granularities),
+        notifiers: known.notifiers,
+        triggers: known.triggers,
+    };
+    let rules = section
+        .take("rule")
+        .map(|value| read_rules(&value, &context))
+        .unwrap_or_default();
+    section.finish();
+    if !is_named {
+        return None;
+    }
+    // A key that is there and at fault has been reported, so the defaults below are never used in its place.
+    Some(MonitorConfig {
+        name: name.to_owned(),
+        line,
+        table: table?,
+        output: output?,
+        baseline,
+        columns: columns.unwrap_or_default(),
+        slices: slices.unwrap_or_default(),
+        max_slices: usize::try_from(max_slices.unwrap_or(1000)).ok()?,
+        schedule,
+        timezone: timezone.unwrap_or(Tz::UTC),
+        week_start: week_start.unwrap_or(Weekday::Mon),
+        grace: grace.unwrap_or_default(),
+        precision,
+        bins: bins.unwrap_or_default(),
+        kind: kind?,
+        rules,
+    })
+}
+
+fn check_name(name: &str, value: &Value<'_>) -> bool {
+    let is_valid = !name.is_empty()
+        && name
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || b == b'_');
+    if !is_valid {
+        let suggestion: String = name
+            .chars()
+            .map(|c| if c.is_ascii_alphanumeric() { c } else { '_' })
+            .collect();
+        value.report(
+            "the name of a monitor has letters, digits and underscores only, for it names tables",
+            (!suggestion.is_empty()).then(|| format!("write [monitor.{suggestion}]")),
+        );
+    }
+    is_valid
+}
+
+fn read_columns(mut section: Section<'_>) -> ColumnSelection {
+    let include = section
+        .take("include")
+        .and_then(|value| value.some_texts("is empty, so no column would be looked at"));
+    let exclude = section.take("exclude").and_then(|value| value.texts());
+    let categorical = section.take("categorical").and_then(|value| value.texts());
+    section.finish();
+    ColumnSelection {
+        include,
+        exclude: exclude.unwrap_or_default(),
+        categorical: categorical.unwrap_or_default(),
+    }
+}
+
+fn read_timezone(value: &Value<'_>) -> Option<Tz> {
+    let text = value.text()?.value;
+    let timezone = text.parse::<Tz>().ok();
+    if timezone.is_none() {
+        let names: Vec<&str> = TZ_VARIANTS.iter().map(|zone| zone.name()).collect();
+        value.report(
+            format!("{} is not an IANA time zone", quoted(&text)),
+            name_hint(&text, &names),
+        );
+    }
+    timezone
+}
+
+fn read_schedule(value: &Value<'_>) -> Option<Located<String>> {
+    let pattern = value.text()?;
+    let parser = CronParser::builder()
+        .seconds(Seconds::Required)
+        .year(Year::Disallowed)
+        .build();
+    let fields = pattern.value.split_whitespace().count();
+    let error = match parser.parse(&pattern.value) {
+        Ok(_) => return Some(pattern),
+        Err(error) => error,
+    };
+    if fields != 6 && !pattern.value.contains('@') {
+        value.report(
+            format!("a schedule has six fields, this one has {fields}"),
+            Some(if fields == 5 {
+                format!("put the seconds first: \"0 {}\"", pattern.value.trim())
+            } else {
+                "write seconds, minutes, hours, day of month, month, day of week: \"0 0 * * * *\""
+                    .to_owned()
+            }),
+        );
+        return None;
+    }
+    let reason = match &error {
+        CronError::InvalidPattern(reason)
+        | CronError::IllegalCharacters(reason)
+        | CronError::ComponentError(reason) => reason.clone(),
+        other => other.to_string(),
+    };
+    value.report(
+        format!(
+            "{} is not a schedule: {}",
+            quoted(&pattern.value),
+            as_clause(&reason)
+        ),
+        Some("write seconds, minutes, hours, day of month, month, day of week: \"0 0 * * * *\"".to_owned()),
+    );
+    None
+}
+
+/// A sentence of a library as the end of a message of ours.
+fn as_clause(sentence: &str) -> String {
+    let sentence = sentence.trim().trim_end_matches('.');
+    let mut chars = sentence.chars();
+    match chars.next() {
+        Some(first) => first.to_lowercase().chain(chars).collect(),
+        None => String::new(),
+    }
+}
+
+const WEEKDAYS: &[(&str, Weekday)] = &[
+    ("monday", Weekday::Mon),
+    ("tuesday", Weekday::Tue),
+    ("wednesday", Weekday::Wed),
+    ("thursday", Weekday::Thu),
+    ("friday", Weekday::Fri),
+    ("saturday", Weekday::Sat),
+    ("sunday", Weekday::Sun),
+];
+
+fn read_precision(section: &mut Section<'_>) -> Precision {
+    let is_exact = section
+        .take("precision")
+        .and_then(|value| choice(&value, &[("bounded", false), ("exact", true)]));
+    let value = section.take("max_buckets");
+    if is_exact == Some(true) {
+        if let Some(value) = value {
+            value.report("has no meaning with precision = \"exact\"", None);
+        }
+        return Precision::Exact;
+    }
+    let max_buckets = value.and_then(|value| value.integer(16..=1_048_576));
+    max_buckets.map_or_else(Precision::default, |max_buckets| Precision::Bounded {
+        max_buckets,
+    })
+}
+
+fn read_bins(value: &Value<'_>) -> Option<Bins> {
+    if !value.is_array() {
+        return value.integer(2..=1000).map(Bins::Count);
+    }
+    let items = value.items("a number of bins or an array of edges")?;
+    if items.is_empty() || items.len() > 999 {
+        value.report(format!("expected 1 to 999 edges, found {}", items.len()), None);
+        return None;
+    }
+    let edges: Vec<f64> = items
+        .iter()
+        .map(Value::number)
+        .collect::<Vec<_>>()
+        .into_iter()
+        .collect::<Option<_>>()?;
+    for (index, pair) in edges.windows(2).enumerate() {
+        if let [low, high] = pair
+            && low >= high
+        {
+            items[index + 1].report(
+                format!("edges must increase, but {high} follows {low}"),
+                None,
+            );
+            return None;
+        }
+    }
+    Some(Bins::Edges(edges))
+}
+
+fn read_rules(value: &Value<'_>, context: &RuleContext<'_>) -> Vec<RuleConfig> {
+    if !value.is_array() {
+        value.wrong_type(
+            "an array of tables",
+            Some(format!("write [[monitor.{}.rule]]", context.monitor)),
+        );
+        return Vec::new();
+    }
+    let mut rules: Vec<RuleConfig> = Vec::new();
+    let mut names: Vec<Located<String>> = Vec::new();
+    for item in value.items("an array of tables").unwrap_or_default() {
+        if let Some(name) = item.declared_name() {
+            if let Some(first) = names.iter().find(|known| known.value == name.value) {
+                value.sink.report(
+                    name.line,
+                    &name.key,
+                    format!(
+                        "{} is already the name of the rule in line {}",
+                        quoted(&name.value),
+                        first.line
+                    ),
+                    None,
+                );
+            } else {
+                names.push(name);
+            }
+        }
+        rules.extend(read_rule(&item, context));
+    }
+    rules
+}

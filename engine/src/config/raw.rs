@@ -1,0 +1,418 @@
+//! Reads a TOML document whose every value knows its line and its full key, and collects what is wrong instead of stopping.
+//!
+//! serde stops at the first error and loses the lines of values that it accepted; a user wants all problems at once,
+//! and a column that turns out to be missing later must still be reported at its line. So the readers of `config` walk
+//! the parsed document through [`Section`] (a table) and [`Value`], which report to one [`Sink`]. A section remembers
+//! which keys it was asked for: those are its valid keys, and the others are reported when it is finished.
+
+use std::cell::RefCell;
+use std::fmt::Display;
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+use toml::de::{DeTable, DeValue};
+
+use super::Located;
+use super::problem::{Problem, Problems, name_hint, nearest, quoted};
+
+/// Where the readers of one document leave the problems that they find.
+pub(super) struct Sink {
+    file: String,
+    /// The byte offset at which each line starts.
+    line_starts: Vec<usize>,
+    problems: RefCell<Vec<Problem>>,
+}
+
+impl Sink {
+    pub(super) fn new(text: &str, file: &str) -> Self {
+        let after_breaks = text.match_indices('\n').map(|(at, _)| at + 1);
+        Self {
+            file: file.to_owned(),
+            line_starts: std::iter::once(0).chain(after_breaks).collect(),
+            problems: RefCell::default(),
+        }
+    }
+
+    /// The line, counted from 1, of a byte offset.
+    pub(super) fn line_of(&self, offset: usize) -> usize {
+        self.line_starts.partition_point(|&start| start <= offset)
+    }
+
+    pub(super) fn report(
+        &self,
+        line: usize,
+        key: &str,
+        message: impl Into<String>,
+        hint: Option<String>,
+    ) {
+        self.problems.borrow_mut().push(Problem {
+            file: self.file.clone(),
+            line,
+            key: key.to_owned(),
+            message: message.into(),
+            hint,
+        });
+    }
+
+    /// The problems by line; those of one line stay in the order in which they were found.
+    pub(super) fn into_result(self) -> Result<(), Problems> {
+        let mut problems = self.problems.into_inner();
+        if problems.is_empty() {
+            return Ok(());
+        }
+        problems.sort_by_key(|problem| problem.line);
+        Err(Problems(problems))
+    }
+}
+
+/// One TOML table on its way into a validated type.
+pub(super) struct Section<'a> {
+    pub(super) sink: &'a Sink,
+    /// The full dotted key of the table; empty for the document itself.
+    pub(super) key: String,
+    pub(super) line: usize,
+    entries: Vec<(&'a str, Value<'a>)>,
+    asked: Vec<&'static str>,
+    taken: Vec<&'static str>,
+    missing: Vec<(&'static str, &'static str)>,
+}
+
+impl<'a> Section<'a> {
+    pub(super) fn new(sink: &'a Sink, key: String, line: usize, table: &'a DeTable<'a>) -> Self {
+        let entries = table
+            .iter()
+            .map(|(name, value)| {
+                let value = Value {
+                    sink,
+                    key: join(&key, name.get_ref()),
+                    line: sink.line_of(name.span().start),
+                    raw: value.get_ref(),
+                };
+                (name.get_ref().as_ref(), value)
+            })
+            .collect();
+        Self {
+            sink,
+            key,
+            line,
+            entries,
+            asked: Vec::new(),
+            taken: Vec::new(),
+            missing: Vec::new(),
+        }
+    }
+
+    /// The value of a key that may be there. From now on the key counts as valid in this table.
+    pub(super) fn take(&mut self, name: &'static str) -> Option<Value<'a>> {
+        self.asked.push(name);
+        let value = self.entries.iter().find(|(key, _)| *key == name)?.1.clone();
+        self.taken.push(name);
+        Some(value)
+    }
+
+    /// The value of a key that must be there; `expected` says what it holds, for the message of [`Section::finish`].
+    pub(super) fn require(&mut self, name: &'static str, expected: &'static str) -> Option<Value<'a>> {
+        let value = self.take(name);
+        if value.is_none() {
+            self.missing.push((name, expected));
+        }
+        value
+    }
+
+    /// The names of the keys that stand in the table.
+    pub(super) fn names(&self) -> Vec<&'a str> {
+        self.entries.iter().map(|(name, _)| *name).collect()
+    }
+
+    /// The entries of a table whose keys the user chooses freely, in the order of their lines.
+    pub(super) fn into_entries(self) -> Vec<(&'a str, Value<'a>)> {
+        let mut entries = self.entries;
+        entries.sort_by_key(|(_, value)| value.line);
+        entries
+    }
+
+    /// Reports the table as a whole.
+    pub(super) fn report(&self, message: impl Into<String>, hint: Option<String>) {
+        self.sink.report(self.line, &self.key, message, hint);
+    }
+
+    /// Reports each key that nobody asked for, with the nearest one that is valid here, and each required key that is
+    /// missing, unless it is the one that a misspelt key meant.
+    pub(super) fn finish(self) {
+        let mut meant = Vec::new();
+        for (name, value) in &self.entries {
+            if self.taken.contains(name) {
+                continue;
+            }
+            // A key that is already there is hardly the one that was meant.
+            let free = self.asked.iter().copied();
+            let near = nearest(name, free.filter(|asked| !self.taken.contains(asked)));
+            meant.extend(near);
+            let hint = near
+                .map(|near| format!("did you mean {}?", quoted(near)))
+                .or_else(|| name_hint(name, &self.asked));
+            value.report(format!("unknown key {}", quoted(name)), hint);
+        }
+        for (name, expected) in &self.missing {
+            if !meant.contains(name) {
+                let key = join(&self.key, name);
+                let message = format!("is missing, expected {expected}");
+                self.sink.report(self.line, &key, message, None);
+            }
+        }
+    }
+
+    /// Reports nothing but missing keys: for a table of which it is not known what may stand in it.
+    pub(super) fn abandon(mut self) {
+        self.entries.clear();
+        self.finish();
+    }
+}
+
+/// One TOML value with its line and its full key.
+#[derive(Clone)]
+pub(super) struct Value<'a> {
+    pub(super) sink: &'a Sink,
+    pub(super) key: String,
+    pub(super) line: usize,
+    raw: &'a DeValue<'a>,
+}
+
+impl<'a> Value<'a> {
+    pub(super) fn report(&self, message: impl Into<String>, hint: Option<String>) {
+        self.sink.report(self.line, &self.key, message, hint);
+    }
+
+    pub(super) fn located<T>(&self, value: T) -> Located<T> {
+        Located {
+            value,
+            line: self.line,
+            key: self.key.clone(),
+        }
+    }
+
+    /// Reports that the value has another type than expected. The value itself is not shown: it may be a secret.
+    pub(super) fn wrong_type(&self, expected: &str, hint: Option<String>) {
+        self.report(format!("expected {expected}, found {}", self.kind()), hint);
+    }
+
+    pub(super) fn as_str(&self) -> Option<&'a str> {
+        self.raw.as_str()
+    }
+
+    pub(super) fn is_table(&self) -> bool {
+        matches!(self.raw, DeValue::Table(_))
+    }
+
+    pub(super) fn is_array(&self) -> bool {
+        matches!(self.raw, DeValue::Array(_))
+    }
+
+    pub(super) fn string(&self) -> Option<String> {
+        let text = self.raw.as_str();
+        if text.is_none() {
+            self.wrong_type("a string", None);
+        }
+        text.map(str::to_owned)
+    }
+
+    /// A string with something in it.
+    pub(super) fn text(&self) -> Option<Located<String>> {
+        let text = self.string()?;
+        if text.trim().is_empty() {
+            self.report("is empty", None);
+            return None;
+        }
+        Some(self.located(text))
+    }
+
+    pub(super) fn boolean(&self) -> Option<bool> {
+        let flag = self.raw.as_bool();
+        if flag.is_none() {
+            self.wrong_type("true or false", None);
+        }
+        flag
+    }
+
+    pub(super) fn integer<T>(&self, range: RangeInclusive<T>) -> Option<T>
+    where
+        T: TryFrom<i64> + PartialOrd + Display,
+    {
+        let expected = || format!("an integer from {} to {}", range.start(), range.end());
+        let Some(digits) = self.raw.as_integer() else {
+            self.wrong_type(&expected(), None);
+            return None;
+        };
+        let value = i64::from_str_radix(digits.as_str(), digits.radix())
+            .ok()
+            .and_then(|value| T::try_from(value).ok())
+            .filter(|value| range.contains(value));
+        if value.is_none() {
+            self.report(format!("expected {}, found {digits}", expected()), None);
+        }
+        value
+    }
+
+    /// A finite number, written as an integer or as a float.
+    pub(super) fn number(&self) -> Option<f64> {
+        let value = match self.raw {
+            DeValue::Integer(digits) if digits.radix() == 10 => digits.as_str().parse().ok(),
+            DeValue::Float(digits) => digits.as_str().parse::<f64>().ok(),
+            _ => {
+                self.wrong_type("a number", None);
+                return None;
+            }
+        };
+        let value = value.filter(|value: &f64| value.is_finite());
+        if value.is_none() {
+            self.report("expected a finite decimal number", None);
+        }
+        value
+    }
+
+    /// A length of time such as `"2h"` or `"1day 12h"`.
+    pub(super) fn duration(&self) -> Option<Duration> {
+        let example = || Some("write a duration such as \"30s\", \"15m\", \"2h\" or \"1day\"".to_owned());
+        let Some(text) = self.raw.as_str() else {
+            self.wrong_type("a duration", example());
+            return None;
+        };
+        let duration = humantime::parse_duration(text).ok();
+        if duration.is_none() {
+            self.report(format!("{} is not a duration", quoted(text)), example());
+        }
+        duration
+    }
+
+    /// A length of time above zero.
+    pub(super) fn timeout(&self) -> Option<Duration> {
+        let timeout = self.duration()?;
+        if timeout.is_zero() {
+            self.report("a timeout of zero would let nothing finish", None);
+            return None;
+        }
+        Some(timeout)
+    }
+
+    pub(super) fn items(&self, expected: &str) -> Option<Vec<Self>> {
+        let DeValue::Array(array) = self.raw else {
+            let hint = self
+                .raw
+                .as_str()
+                .map(|text| format!("write {} = [{text:?}]", last_part(&self.key)));
+            self.wrong_type(expected, hint);
+            return None;
+        };
+        let items = array.iter().enumerate().map(|(index, item)| Self {
+            sink: self.sink,
+            key: format!("{}[{index}]", self.key),
+            line: self.sink.line_of(item.span().start),
+            raw: item.get_ref(),
+        });
+        Some(items.collect())
+    }
+
+    /// An array of strings, each with something in it and none given twice.
+    ///
+    /// The array is `Some` even when some of its strings are at fault, so that its good ones can be looked at further.
+    pub(super) fn texts(&self) -> Option<Vec<Located<String>>> {
+        let mut texts: Vec<Located<String>> = Vec::new();
+        for item in self.items("an array of strings")? {
+            let Some(text) = item.text() else { continue };
+            if let Some(first) = texts.iter().find(|known| known.value == text.value) {
+                item.report(
+                    format!("{} is given twice, first as {}", quoted(&text.value), first.key),
+                    None,
+                );
+            } else {
+                texts.push(text);
+            }
+        }
+        Some(texts)
+    }
+
+    /// As [`Value::texts`], with at least one string.
+    pub(super) fn some_texts(&self, empty: &str) -> Option<Vec<Located<String>>> {
+        if matches!(self.raw, DeValue::Array(array) if array.is_empty()) {
+            self.report(empty, None);
+            return None;
+        }
+        self.texts()
+    }
+
+    pub(super) fn section(&self) -> Option<Section<'a>> {
+        let DeValue::Table(table) = self.raw else {
+            self.wrong_type("a table", None);
+            return None;
+        };
+        Some(Section::new(self.sink, self.key.clone(), self.line, table))
+    }
+
+    /// The string under `name` in a table, whether or not the table is otherwise right.
+    pub(super) fn declared_name(&self) -> Option<Located<String>> {
+        let DeValue::Table(table) = self.raw else {
+            return None;
+        };
+        let (key, value) = table.get_key_value("name")?;
+        Some(Located {
+            value: value.get_ref().as_str()?.to_owned(),
+            line: self.sink.line_of(key.span().start),
+            key: join(&self.key, "name"),
+        })
+    }
+
+    fn kind(&self) -> &'static str {
+        match self.raw {
+            DeValue::String(_) => "a string",
+            DeValue::Integer(_) => "an integer",
+            DeValue::Float(_) => "a float",
+            DeValue::Boolean(_) => "a boolean",
+            DeValue::Datetime(_) => "a date or time",
+            DeValue::Array(_) => "an array",
+            DeValue::Table(_) => "a table",
+        }
+    }
+}
+
+/// One of several fixed words, with the nearest one as the hint where it is none of them.
+pub(super) fn choice<T: Copy>(value: &Value<'_>, words: &[(&str, T)]) -> Option<T> {
+    let names: Vec<&str> = words.iter().map(|(word, _)| *word).collect();
+    let Some(text) = value.as_str() else {
+        value.wrong_type(
+            "a string",
+            Some(format!("valid names: {}", names.join(", "))),
+        );
+        return None;
+    };
+    let found = words.iter().find(|(word, _)| *word == text);
+    if found.is_none() {
+        value.report(
+            format!("{} is none of {}", quoted(text), names.join(", ")),
+            name_hint(text, &names),
+        );
+    }
+    found.map(|(_, meaning)| *meaning)
+}
+
+/// `parent.name`, with quotes around a name that TOML would want quoted.
+pub(super) fn join(parent: &str, name: &str) -> String {
+    let is_bare = !name.is_empty()
+        && name
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-');
+    let name = if is_bare {
+        name.to_owned()
+    } else {
+        format!("{name:?}")
+    };
+    if parent.is_empty() {
+        name
+    } else {
+        format!("{parent}.{name}")
+    }
+}
+
+/// The key without its parents.
+pub(super) fn last_part(key: &str) -> &str {
+    key.rsplit('.').next().unwrap_or(key)
+}

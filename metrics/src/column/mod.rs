@@ -1,0 +1,160 @@
+//! The product of states that a column of a given kind needs, and its one encoding.
+
+mod groups;
+mod kind;
+mod values;
+
+pub use groups::ColumnGroups;
+pub use kind::{ColumnKind, ColumnOptions, spark_type_name};
+pub use values::{CategoryColumn, NumericColumn};
+
+use arrow::array::{Array, ArrayRef};
+
+use crate::profile::FrozenColumn;
+use crate::state::codec::{self, Reader, Writer};
+use crate::state::{Counts, MergeableState};
+use crate::{Error, Result};
+
+/// The state of one column over one set of rows.
+#[derive(Debug, Clone)]
+pub struct ColumnState {
+    pub(crate) counts: Counts,
+    pub(crate) values: Values,
+}
+
+/// What is known of the values, by kind.
+#[derive(Debug, Clone)]
+pub(crate) enum Values {
+    Numeric(Box<NumericColumn>),
+    Category(Box<CategoryColumn>),
+    Temporal(Box<NumericColumn>),
+    /// Presence only.
+    Opaque,
+}
+
+impl ColumnState {
+    /// Nothing seen yet.
+    #[must_use]
+    pub fn empty(options: &ColumnOptions) -> Self {
+        let values = match options.kind {
+            ColumnKind::Numeric => Values::Numeric(Box::new(NumericColumn::empty(options))),
+            ColumnKind::Temporal => Values::Temporal(Box::new(NumericColumn::empty(options))),
+            ColumnKind::Categorical => Values::Category(Box::new(CategoryColumn::empty(options))),
+            ColumnKind::Opaque => Values::Opaque,
+        };
+        Self { counts: Counts::default(), values }
+    }
+
+    /// The kind of the column.
+    #[must_use]
+    pub const fn kind(&self) -> ColumnKind {
+        match self.values {
+            Values::Numeric(_) => ColumnKind::Numeric,
+            Values::Category(_) => ColumnKind::Categorical,
+            Values::Temporal(_) => ColumnKind::Temporal,
+            Values::Opaque => ColumnKind::Opaque,
+        }
+    }
+
+    /// The counts of the column.
+    #[must_use]
+    pub const fn counts(&self) -> &Counts {
+        &self.counts
+    }
+
+    /// Adds all values of `array`.
+    ///
+    /// # Errors
+    /// When the array's type does not fit the column's kind.
+    pub fn observe(&mut self, array: &dyn Array) -> Result<()> {
+        let mut groups = ColumnGroups::around(self);
+        groups.observe(array, &vec![0; array.len()])?;
+        *self = groups.into_states().pop().ok_or_else(|| Error::invalid_argument("no state came back"))?;
+        Ok(())
+    }
+
+    /// Builds the state of one whole array.
+    ///
+    /// # Errors
+    /// As [`observe`](Self::observe).
+    pub fn of(array: &ArrayRef, options: &ColumnOptions) -> Result<Self> {
+        let mut state = Self::empty(options);
+        state.observe(array)?;
+        Ok(state)
+    }
+
+    /// The encoding: bit for bit the same for the same multiset of values, however it was cut up.
+    ///
+    /// # Errors
+    /// When the compressor lacks memory.
+    pub fn encode(&self) -> Result<Vec<u8>> {
+        let mut out = Writer::default();
+        out.byte(self.kind().code());
+        self.counts.encode(&mut out);
+        match &self.values {
+            Values::Numeric(column) | Values::Temporal(column) => column.encode(&mut out),
+            Values::Category(column) => column.encode(&mut out),
+            Values::Opaque => {}
+        }
+        out.finish()
+    }
+
+    /// Reads what [`encode`](Self::encode) wrote.
+    ///
+    /// # Errors
+    /// [`InvalidData`](crate::ErrorKind::InvalidData) on any other bytes.
+    pub fn decode(bytes: &[u8]) -> Result<Self> {
+        let payload = codec::open(bytes)?;
+        let mut input = Reader::new(&payload);
+        let kind = ColumnKind::from_code(input.byte()?)?;
+        let counts = Counts::decode(&mut input)?;
+        let values = match kind {
+            ColumnKind::Numeric => Values::Numeric(Box::new(NumericColumn::decode(&mut input)?)),
+            ColumnKind::Temporal => Values::Temporal(Box::new(NumericColumn::decode(&mut input)?)),
+            ColumnKind::Categorical => Values::Category(Box::new(CategoryColumn::decode(&mut input)?)),
+            ColumnKind::Opaque => Values::Opaque,
+        };
+        input.end()?;
+        Ok(Self { counts, values })
+    }
+
+    /// Adds the values that `other` summarises.
+    ///
+    /// # Errors
+    /// [`Incompatible`](crate::ErrorKind::Incompatible) when the kinds differ.
+    pub fn merge(&mut self, other: &Self) -> Result<()> {
+        match (&mut self.values, &other.values) {
+            (Values::Numeric(ours), Values::Numeric(theirs)) | (Values::Temporal(ours), Values::Temporal(theirs)) => {
+                ours.merge(theirs)?;
+            }
+            (Values::Category(ours), Values::Category(theirs)) => ours.merge(theirs)?,
+            (Values::Opaque, Values::Opaque) => {}
+            _ => {
+                return Err(Error::incompatible(format!(
+                    "a {} column cannot be merged with a {} one",
+                    self.kind(),
+                    other.kind()
+                )));
+            }
+        }
+        self.counts.merge(&other.counts)
+    }
+
+    /// The finished form, from which profiles and drifts are read.
+    ///
+    /// # Errors
+    /// None today; the signature leaves room for states that must be completed first.
+    pub fn freeze(&self) -> Result<FrozenColumn> {
+        Ok(FrozenColumn::new(self.clone()))
+    }
+
+    /// Bytes held on the heap, about.
+    #[must_use]
+    pub fn heap_size(&self) -> usize {
+        match &self.values {
+            Values::Numeric(column) | Values::Temporal(column) => size_of::<NumericColumn>() + column.heap_size(),
+            Values::Category(column) => size_of::<CategoryColumn>() + column.heap_size(),
+            Values::Opaque => 0,
+        }
+    }
+}

@@ -1,0 +1,46 @@
+//! Mergeable, bit-identical summaries of data, and the drift statistics computed from them.
+//!
+//! A *state* summarises a multiset of values. It can be built in any pieces, in any order, on any number of
+//! machines, and merged; its encoding is bit for bit the same whatever the pieces and the order were; and it
+//! answers every statistic that Limnograph publishes, exactly or with bounds that are computed, not assumed.
+//!
+//! ```
+//! use arrow::array::Float64Array;
+//! use limno_metrics::column::{ColumnKind, ColumnOptions, ColumnState};
+//! use limno_metrics::drift::{self, DriftOptions};
+//!
+//! let options = ColumnOptions::new(ColumnKind::Numeric);
+//! let mut january = ColumnState::empty(&options);
+//! january.observe(&Float64Array::from(vec![1.0, 2.0, 3.0, 4.0]))?;
+//! let mut july = ColumnState::empty(&options);
+//! july.observe(&Float64Array::from(vec![3.0, 4.0, 5.0, 6.0]))?;
+//!
+//! let moved = drift::compare(&january.freeze()?, &july.freeze()?, &DriftOptions::default())?;
+//! assert_eq!(moved.ks.unwrap().statistic, 0.5);
+//! # Ok::<(), limno_metrics::Error>(())
+//! ```
+//!
+//! | module | holds |
+//! |---|---|
+//! | [`state`] | one mergeable state each: counts, extrema, exact sums, histogram, distinct, lengths, categories |
+//! | [`column`] | the product of states that a column of a given kind needs, built from Arrow arrays |
+//! | [`profile`] | the numbers that one column state answers |
+//! | [`drift`] | the numbers that two column states answer |
+//! | [`binning`] | the bins that a pair of columns shares |
+//! | [`schema`] | names and Arrow types of the metric tables |
+//! | [`distribution`] | the tails of the distributions behind the p-values |
+//!
+//! The crate knows Arrow arrays and nothing else: no clock, no file, no async, no query engine.
+
+pub mod binning;
+pub mod column;
+pub mod distribution;
+pub mod drift;
+mod error;
+mod key;
+pub mod profile;
+mod rounding;
+pub mod schema;
+pub mod state;
+
+pub use error::{Error, ErrorKind, Result};

@@ -1,0 +1,193 @@
+//! The numbers that one column state answers.
+
+use std::sync::OnceLock;
+
+use crate::column::{ColumnKind, ColumnState, Values};
+use crate::state::Buckets;
+
+/// Points of the quantile vector: i/1000 for i in 0..=1000, so the median has index 500.
+pub const QUANTILES: u32 = 1001;
+/// Most frequent items listed.
+pub const FREQUENT_ITEMS: usize = 100;
+/// Temporal states count microseconds; metric tables show seconds.
+const MICROS: f64 = 1e6;
+
+/// A finished state: what profiles and comparisons are read from. Sorting is done once.
+#[derive(Debug)]
+pub struct FrozenColumn {
+    state: ColumnState,
+    buckets: OnceLock<Buckets>,
+}
+
+/// The numbers of one column over one set of rows; `None` where a number does not apply or cannot be told.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct ColumnProfile {
+    /// Rows, nulls included.
+    pub count: u64,
+    /// Rows whose value is null.
+    pub num_nulls: u64,
+    /// Mean, rounded once.
+    pub avg: Option<f64>,
+    /// Quantiles at i/1000 (lower empirical quantiles).
+    pub quantiles: Option<Vec<f64>>,
+    /// Least value; seconds since the epoch for times.
+    pub min: Option<f64>,
+    /// Greatest value; seconds since the epoch for times.
+    pub max: Option<f64>,
+    /// Sample standard deviation, rounded once.
+    pub stddev: Option<f64>,
+    /// Values equal to zero.
+    pub num_zeros: Option<u64>,
+    /// NaN values.
+    pub num_nan: Option<u64>,
+    /// Values +∞ or −∞.
+    pub num_infinite: Option<u64>,
+    /// Least length in characters.
+    pub min_length: Option<f64>,
+    /// Greatest length in characters.
+    pub max_length: Option<f64>,
+    /// Mean length in characters.
+    pub avg_length: Option<f64>,
+    /// Most frequent items with their counts.
+    pub frequent_items: Option<Vec<(String, u64)>>,
+    /// Number of distinct values.
+    pub distinct_count: Option<u64>,
+    /// Whether `distinct_count` is exact (else an estimate with a standard error of 1.6 %).
+    pub distinct_is_exact: Option<bool>,
+    /// Level of the histogram: 0 means that quantiles are exact.
+    pub level: Option<u8>,
+    /// Why numbers are missing that this kind of column usually has.
+    pub reason: Option<String>,
+}
+
+impl ColumnProfile {
+    /// The median.
+    #[must_use]
+    pub fn median(&self) -> Option<f64> {
+        self.quantiles.as_ref()?.get(QUANTILES as usize / 2).copied()
+    }
+
+    /// Nulls in percent of rows (0–100).
+    #[must_use]
+    pub fn percent_null(&self) -> Option<f64> {
+        self.percent(Some(self.num_nulls))
+    }
+
+    /// NaN values in percent of rows.
+    #[must_use]
+    pub fn percent_nan(&self) -> Option<f64> {
+        self.percent(self.num_nan)
+    }
+
+    /// Zeros in percent of rows.
+    #[must_use]
+    pub fn percent_zeros(&self) -> Option<f64> {
+        self.percent(self.num_zeros)
+    }
+
+    /// Distinct values in percent of rows.
+    #[must_use]
+    pub fn percent_distinct(&self) -> Option<f64> {
+        self.percent(self.distinct_count)
+    }
+
+    #[expect(clippy::cast_precision_loss, reason = "counts beyond 2^53 rows are not met")]
+    fn percent(&self, part: Option<u64>) -> Option<f64> {
+        (self.count > 0).then_some(())?;
+        Some(part? as f64 / self.count as f64 * 100.0)
+    }
+}
+
+impl FrozenColumn {
+    pub(crate) const fn new(state: ColumnState) -> Self {
+        Self { state, buckets: OnceLock::new() }
+    }
+
+    /// The state.
+    #[must_use]
+    pub const fn state(&self) -> &ColumnState {
+        &self.state
+    }
+
+    /// The histogram's buckets in order; `None` for columns without one.
+    #[must_use]
+    pub fn buckets(&self) -> Option<&Buckets> {
+        match &self.state.values {
+            Values::Numeric(column) | Values::Temporal(column) => {
+                Some(self.buckets.get_or_init(|| column.histogram.buckets()))
+            }
+            Values::Category(_) | Values::Opaque => None,
+        }
+    }
+
+    /// The numbers of the column.
+    #[must_use]
+    pub fn profile(&self) -> ColumnProfile {
+        let counts = self.state.counts();
+        let mut profile =
+            ColumnProfile { count: counts.rows, num_nulls: counts.nulls, ..ColumnProfile::default() };
+        match &self.state.values {
+            Values::Numeric(column) => {
+                profile.num_zeros = Some(counts.zeros);
+                profile.num_nan = Some(counts.nan);
+                profile.num_infinite = Some(counts.infinities);
+                profile.min = column.extrema.min();
+                profile.max = column.extrema.max();
+                self.describe_order(&mut profile, column.distinct(), 1.0);
+                if counts.infinities == 0 {
+                    profile.avg = column.sums.mean();
+                    profile.stddev = column.sums.standard_deviation();
+                } else {
+                    profile.reason = Some(format!(
+                        "{} infinite values: no mean, standard deviation or Wasserstein distance",
+                        counts.infinities
+                    ));
+                }
+            }
+            Values::Temporal(column) => {
+                profile.min = column.extrema.min().map(|micros| micros / MICROS);
+                profile.max = column.extrema.max().map(|micros| micros / MICROS);
+                self.describe_order(&mut profile, column.distinct(), MICROS);
+            }
+            Values::Category(column) => {
+                let categories = &column.categories;
+                #[expect(clippy::cast_precision_loss, reason = "lengths are small")]
+                let as_double = |length: Option<u64>| length.map(|length| length as f64);
+                profile.min_length = as_double(categories.lengths().min());
+                profile.max_length = as_double(categories.lengths().max());
+                profile.avg_length = categories.lengths().mean();
+                let (distinct, exact) = categories.distinct();
+                profile.distinct_count = Some(distinct);
+                profile.distinct_is_exact = Some(exact);
+                let items = categories.frequent_items(FREQUENT_ITEMS);
+                if items.is_empty() && categories.total() > 0 {
+                    profile.reason = Some(format!(
+                        "{distinct} categories, none of which is provably among the most frequent"
+                    ));
+                } else {
+                    let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
+                    profile.frequent_items =
+                        Some(items.into_iter().map(|item| (text(item.value), item.count)).collect());
+                }
+            }
+            Values::Opaque => {}
+        }
+        if counts.rows > 0 && counts.nulls == counts.rows {
+            profile.reason = Some("all values are null".to_owned());
+        } else if self.state.kind() == ColumnKind::Numeric && counts.rows > 0 && counts.values() == 0 {
+            profile.reason = Some("no value is a number: all are null or NaN".to_owned());
+        }
+        profile
+    }
+
+    fn describe_order(&self, profile: &mut ColumnProfile, distinct: (u64, bool), scale: f64) {
+        profile.distinct_count = Some(distinct.0);
+        profile.distinct_is_exact = Some(distinct.1);
+        if let Some(buckets) = self.buckets() {
+            profile.level = Some(buckets.level());
+            profile.quantiles = buckets
+                .quantiles(QUANTILES)
+                .map(|quantiles| quantiles.into_iter().map(|value| value / scale).collect());
+        }
+    }
+}

@@ -1,0 +1,280 @@
+//! The number of distinct values: exact up to a limit, then estimated by HyperLogLog.
+//!
+//! Registers are maxima, so they do not depend on the order of the values, and the estimate is a function of
+//! the registers alone (not a running estimate such as HIP, which depends on the order). With 4,096 registers
+//! the standard error is 1.04/√4096 = 1.6 %.
+//!
+//! Source: O. Ertl, *New cardinality estimation algorithms for HyperLogLog sketches*, arXiv 1702.01284,
+//! algorithm 6 with the functions σ and τ (equations 13 and 16).
+
+use hashbrown::HashSet;
+
+use super::MergeableState;
+use super::codec::{Reader, Writer};
+use crate::{Error, Result};
+
+const REGISTER_BITS: u32 = 12;
+const REGISTERS: usize = 1 << REGISTER_BITS;
+/// Bits of the hash that are left for the rank.
+const RANK_BITS: u32 = 64 - REGISTER_BITS;
+
+/// A set of 64-bit fingerprints, counted.
+#[derive(Debug, Clone)]
+pub struct Distinct {
+    limit: u32,
+    repr: Repr,
+}
+
+#[derive(Debug, Clone)]
+enum Repr {
+    Exact(HashSet<u64>),
+    Registers(Box<[u8; REGISTERS]>),
+}
+
+/// A bijection that spreads neighbouring fingerprints over all 64 bits (the finaliser of SplitMix64).
+#[inline]
+pub(crate) const fn spread(mut value: u64) -> u64 {
+    value = (value ^ (value >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    value = (value ^ (value >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    value ^ (value >> 31)
+}
+
+impl Distinct {
+    /// Nothing seen yet. The count stays exact up to `limit` distinct values.
+    #[must_use]
+    pub fn empty(limit: u32) -> Self {
+        Self { limit, repr: Repr::Exact(HashSet::new()) }
+    }
+
+    /// Adds a value by its fingerprint: equal values have equal ones, different values different ones (or,
+    /// for hashed values, with a probability of 1 − 2⁻⁶⁴ for each pair).
+    #[inline]
+    pub fn observe(&mut self, fingerprint: u64) {
+        match &mut self.repr {
+            Repr::Exact(set) => {
+                if set.insert(fingerprint) && set.len() > self.limit as usize {
+                    self.approximate();
+                }
+            }
+            Repr::Registers(registers) => observe_register(registers, fingerprint),
+        }
+    }
+
+    #[cold]
+    fn approximate(&mut self) {
+        if let Repr::Exact(set) = &self.repr {
+            let mut registers = Box::new([0; REGISTERS]);
+            for &fingerprint in set {
+                observe_register(&mut registers, fingerprint);
+            }
+            self.repr = Repr::Registers(registers);
+        }
+    }
+
+    /// Whether [`count`](Self::count) is exact.
+    #[must_use]
+    pub const fn is_exact(&self) -> bool {
+        matches!(self.repr, Repr::Exact(_))
+    }
+
+    /// The number of distinct values.
+    #[must_use]
+    pub fn count(&self) -> u64 {
+        match &self.repr {
+            Repr::Exact(set) => set.len() as u64,
+            Repr::Registers(registers) => estimate(registers),
+        }
+    }
+}
+
+fn observe_register(registers: &mut [u8; REGISTERS], fingerprint: u64) {
+    let hash = spread(fingerprint);
+    #[expect(clippy::cast_possible_truncation, reason = "12 bits remain")]
+    let index = (hash >> RANK_BITS) as usize;
+    // The rank of the remaining 52 bits: 1 + leading zeros, at most 53.
+    let rank = ((hash << REGISTER_BITS) | (1 << (REGISTER_BITS - 1))).leading_zeros() + 1;
+    #[expect(clippy::cast_possible_truncation, reason = "at most 53")]
+    let rank = rank as u8;
+    registers[index] = registers[index].max(rank);
+}
+
+#[expect(clippy::cast_precision_loss, reason = "counts of registers are at most 4096")]
+fn estimate(registers: &[u8; REGISTERS]) -> u64 {
+    let mut histogram = [0u32; RANK_BITS as usize + 2];
+    for &register in registers {
+        histogram[usize::from(register)] += 1;
+    }
+    let m = REGISTERS as f64;
+    let mut z = m * tau(1.0 - f64::from(histogram[RANK_BITS as usize + 1]) / m);
+    for &count in histogram[1..=RANK_BITS as usize].iter().rev() {
+        z = 0.5 * (z + f64::from(count));
+    }
+    z += m * sigma(f64::from(histogram[0]) / m);
+    let alpha = 0.5 / std::f64::consts::LN_2;
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a positive estimate below 2^63")]
+    let estimate = (alpha * m * m / z).round() as u64;
+    estimate
+}
+
+#[expect(clippy::float_cmp, reason = "iterates to the fixed point, as the algorithm says")]
+fn sigma(mut x: f64) -> f64 {
+    if x == 1.0 {
+        return f64::INFINITY;
+    }
+    let mut y = 1.0;
+    let mut z = x;
+    loop {
+        x *= x;
+        let before = z;
+        z += x * y;
+        y += y;
+        if z == before {
+            return z;
+        }
+    }
+}
+
+#[expect(clippy::float_cmp, reason = "iterates to the fixed point, as the algorithm says")]
+fn tau(mut x: f64) -> f64 {
+    if x == 0.0 || x == 1.0 {
+        return 0.0;
+    }
+    let mut y = 1.0;
+    let mut z = 1.0 - x;
+    loop {
+        x = x.sqrt();
+        let before = z;
+        y *= 0.5;
+        z -= (1.0 - x) * (1.0 - x) * y;
+        if z == before {
+            return z / 3.0;
+        }
+    }
+}
+
+impl MergeableState for Distinct {
+    fn merge(&mut self, other: &Self) -> Result<()> {
+        self.limit = self.limit.min(other.limit);
+        match &other.repr {
+            Repr::Exact(set) => {
+                for &fingerprint in set {
+                    self.observe(fingerprint);
+                }
+            }
+            Repr::Registers(theirs) => {
+                self.approximate();
+                if let Repr::Registers(ours) = &mut self.repr {
+                    for (our, their) in ours.iter_mut().zip(theirs.iter()) {
+                        *our = (*our).max(*their);
+                    }
+                }
+            }
+        }
+        if matches!(&self.repr, Repr::Exact(set) if set.len() > self.limit as usize) {
+            self.approximate();
+        }
+        Ok(())
+    }
+
+    fn encode(&self, out: &mut Writer) {
+        out.varint(u64::from(self.limit));
+        match &self.repr {
+            Repr::Exact(set) => {
+                out.byte(0);
+                let mut sorted: Vec<u64> = set.iter().copied().collect();
+                sorted.sort_unstable();
+                out.varint(sorted.len() as u64);
+                let mut previous = 0;
+                for fingerprint in sorted {
+                    out.varint(fingerprint - previous);
+                    previous = fingerprint;
+                }
+            }
+            Repr::Registers(registers) => {
+                out.byte(1);
+                out.slice(&registers[..]);
+            }
+        }
+    }
+
+    fn decode(input: &mut Reader<'_>) -> Result<Self> {
+        let invalid = || Error::invalid_data("a distinct count is out of shape");
+        let limit = u32::try_from(input.varint()?).map_err(|_| invalid())?;
+        let repr = match input.byte()? {
+            0 => {
+                let count = input.count()?;
+                if count > limit as usize {
+                    return Err(invalid());
+                }
+                let mut set = HashSet::with_capacity(count);
+                let mut fingerprint = 0u64;
+                for _ in 0..count {
+                    fingerprint = fingerprint.checked_add(input.varint()?).ok_or_else(invalid)?;
+                    set.insert(fingerprint);
+                }
+                if set.len() != count {
+                    return Err(invalid());
+                }
+                Repr::Exact(set)
+            }
+            1 => {
+                let registers: [u8; REGISTERS] = input.slice()?.try_into().map_err(|_| invalid())?;
+                if registers.iter().any(|&register| u32::from(register) > RANK_BITS + 1) {
+                    return Err(invalid());
+                }
+                Repr::Registers(Box::new(registers))
+            }
+            _ => return Err(invalid()),
+        };
+        Ok(Self { limit, repr })
+    }
+
+    fn heap_size(&self) -> usize {
+        match &self.repr {
+            Repr::Exact(set) => set.allocation_size(),
+            Repr::Registers(_) => REGISTERS,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn exact_then_estimated_within_five_standard_errors() {
+        for n in [10u64, 4096, 4097, 100_000, 1_000_000] {
+            let mut distinct = Distinct::empty(4096);
+            for value in 0..n {
+                distinct.observe(value);
+                distinct.observe(value / 2);
+            }
+            assert_eq!(distinct.is_exact(), n <= 4096);
+            let error = distinct.count().abs_diff(n);
+            if distinct.is_exact() {
+                assert_eq!(error, 0);
+            } else {
+                #[expect(clippy::cast_precision_loss, reason = "a test's tolerance")]
+                let relative = error as f64 / n as f64;
+                assert!(relative < 5.0 * 0.016, "{n}: off by {relative}");
+            }
+        }
+    }
+
+    #[test]
+    fn registers_do_not_depend_on_order_or_split() {
+        let mut whole = Distinct::empty(100);
+        let mut left = Distinct::empty(100);
+        let mut right = Distinct::empty(100);
+        for value in 0..10_000u64 {
+            whole.observe(value);
+            if value % 3 == 0 { left.observe(value) } else { right.observe(9_999 - value) }
+            right.observe(value);
+        }
+        right.merge(&left).unwrap();
+        let (mut a, mut b) = (Writer::default(), Writer::default());
+        whole.encode(&mut a);
+        right.encode(&mut b);
+        assert_eq!(a.finish().unwrap(), b.finish().unwrap());
+    }
+}

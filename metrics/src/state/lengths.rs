@@ -1,0 +1,82 @@
+//! Lengths of strings, in characters (Unicode scalar values), and of binary values, in bytes.
+
+use super::MergeableState;
+use super::codec::{Reader, Writer};
+use crate::{Error, Result};
+
+/// The least, greatest and total length of the values seen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Lengths {
+    count: u64,
+    total: u128,
+    least: u64,
+    greatest: u64,
+}
+
+impl Default for Lengths {
+    fn default() -> Self {
+        Self { count: 0, total: 0, least: u64::MAX, greatest: 0 }
+    }
+}
+
+impl Lengths {
+    /// Adds `times` values of length `length`.
+    #[inline]
+    pub fn observe(&mut self, length: u64, times: u64) {
+        self.count += times;
+        self.total += u128::from(length) * u128::from(times);
+        self.least = self.least.min(length);
+        self.greatest = self.greatest.max(length);
+    }
+
+    /// The least length; `None` if nothing was seen.
+    #[must_use]
+    pub fn min(&self) -> Option<u64> {
+        (self.count > 0).then_some(self.least)
+    }
+
+    /// The greatest length; `None` if nothing was seen.
+    #[must_use]
+    pub fn max(&self) -> Option<u64> {
+        (self.count > 0).then_some(self.greatest)
+    }
+
+    /// The mean length, rounded once; `None` if nothing was seen.
+    #[must_use]
+    pub fn mean(&self) -> Option<f64> {
+        (self.count > 0).then(|| crate::rounding::ratio(&self.total.into(), &self.count.into(), 0))
+    }
+}
+
+impl MergeableState for Lengths {
+    fn merge(&mut self, other: &Self) -> Result<()> {
+        self.count += other.count;
+        self.total += other.total;
+        self.least = self.least.min(other.least);
+        self.greatest = self.greatest.max(other.greatest);
+        Ok(())
+    }
+
+    fn encode(&self, out: &mut Writer) {
+        out.varint(self.count);
+        if self.count > 0 {
+            out.slice(&self.total.to_le_bytes());
+            out.varint(self.least);
+            out.varint(self.greatest);
+        }
+    }
+
+    fn decode(input: &mut Reader<'_>) -> Result<Self> {
+        let count = input.varint()?;
+        if count == 0 {
+            return Ok(Self::default());
+        }
+        let total: [u8; 16] =
+            input.slice()?.try_into().map_err(|_| Error::invalid_data("a state's total length is not 16 bytes"))?;
+        Ok(Self { count, total: u128::from_le_bytes(total), least: input.varint()?, greatest: input.varint()? })
+    }
+
+    fn heap_size(&self) -> usize {
+        0
+    }
+}
