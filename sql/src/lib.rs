@@ -1,1 +1,27 @@
-//! Placeholder
+//! All that is DataFusion: the session, our aggregates, the refresh plan and the catalogue of metric tables.
+//!
+//! This crate decides how a number is computed in SQL, never when it is computed or whether it is alarming, and
+//! it writes no table.
+//!
+//! | module | holds |
+//! |---|---|
+//! | [`session`] | a session set up the way refreshes and queries need it |
+//! | [`source`] | tables and files as DataFusion providers, with the version that was read |
+//! | [`window`] | granularities, calendars, windows |
+//! | [`expression`] | slicing expressions: one scalar SQL expression and nothing else |
+//! | [`functions`] | `column_state`, `column_merge`, `window_start` |
+//! | [`plan`] | the one logical plan of a refresh, and the rows of states that it yields |
+//! | [`executor`] | the seam behind which a plan runs |
+//! | [`catalog`] | metric tables for `limno sql` |
+
+pub mod catalog;
+mod error;
+pub mod executor;
+pub mod expression;
+pub mod functions;
+pub mod plan;
+pub mod session;
+pub mod source;
+pub mod window;
+
+pub use error::{Error, Result};

@@ -9,6 +9,7 @@ use super::rule::read_granularity;
 
 /// What is known of the rows of a watched table.
 #[derive(Debug, Clone)]
+#[expect(clippy::large_enum_variant, reason = "there is one for each monitor, and its fields are matched by name")]
 pub enum MonitorKind {
     /// `[monitor.NAME.snapshot]`: nothing; the whole table is looked at anew each time.
     Snapshot,
@@ -43,9 +44,7 @@ impl MonitorKind {
     pub fn granularities(&self) -> &[Located<Granularity>] {
         match self {
             Self::Snapshot => &[],
-            Self::TimeSeries { granularities, .. } | Self::InferenceLog { granularities, .. } => {
-                granularities
-            }
+            Self::TimeSeries { granularities, .. } | Self::InferenceLog { granularities, .. } => granularities,
         }
     }
 
@@ -53,9 +52,7 @@ impl MonitorKind {
     pub fn timestamp(&self) -> Option<&Located<String>> {
         match self {
             Self::Snapshot => None,
-            Self::TimeSeries { timestamp, .. } | Self::InferenceLog { timestamp, .. } => {
-                Some(timestamp)
-            }
+            Self::TimeSeries { timestamp, .. } | Self::InferenceLog { timestamp, .. } => Some(timestamp),
         }
     }
 
@@ -82,11 +79,7 @@ pub(super) fn read_kind(section: &mut Section<'_>) -> Option<MonitorKind> {
     let snapshot = section.take("snapshot");
     let time_series = section.take("time_series");
     let inference_log = section.take("inference_log");
-    let given: Vec<Value<'_>> = [&snapshot, &time_series, &inference_log]
-        .into_iter()
-        .flatten()
-        .cloned()
-        .collect();
+    let given: Vec<Value<'_>> = [&snapshot, &time_series, &inference_log].into_iter().flatten().cloned().collect();
     match given.as_slice() {
         [] => {
             if !misspells_a_kind(section) {
@@ -110,10 +103,7 @@ pub(super) fn read_kind(section: &mut Section<'_>) -> Option<MonitorKind> {
         [first, others @ ..] => {
             for other in others {
                 other.report(
-                    format!(
-                        "a second kind beside {} in line {}, expected exactly one",
-                        first.key, first.line
-                    ),
+                    format!("a second kind beside {} in line {}, expected exactly one", first.key, first.line),
                     None,
                 );
             }
@@ -124,9 +114,10 @@ pub(super) fn read_kind(section: &mut Section<'_>) -> Option<MonitorKind> {
 
 /// Whether an unknown key of the monitor will be reported with one of the three as its hint.
 fn misspells_a_kind(section: &Section<'_>) -> bool {
-    section.names().iter().any(|name| {
-        super::problem::nearest(name, ["snapshot", "time_series", "inference_log"]).is_some()
-    })
+    section
+        .names()
+        .iter()
+        .any(|name| super::problem::nearest(name, ["snapshot", "time_series", "inference_log"]).is_some())
 }
 
 fn read_time_series(value: &Value<'_>) -> Option<MonitorKind> {
@@ -134,10 +125,7 @@ fn read_time_series(value: &Value<'_>) -> Option<MonitorKind> {
     let timestamp = read_column(&mut section, "timestamp", "the column that says when");
     let granularities = read_granularities(&mut section);
     section.finish();
-    Some(MonitorKind::TimeSeries {
-        timestamp: timestamp?,
-        granularities: granularities?,
-    })
+    Some(MonitorKind::TimeSeries { timestamp: timestamp?, granularities: granularities? })
 }
 
 fn read_inference_log(value: &Value<'_>) -> Option<MonitorKind> {
@@ -145,24 +133,13 @@ fn read_inference_log(value: &Value<'_>) -> Option<MonitorKind> {
     let timestamp = read_column(&mut section, "timestamp", "the column that says when");
     let granularities = read_granularities(&mut section);
     let model_id = read_column(&mut section, "model_id", "the column that says which model");
-    let prediction = read_column(
-        &mut section,
-        "prediction",
-        "the column of the model's output",
-    );
+    let prediction = read_column(&mut section, "prediction", "the column of the model's output");
     let label = section.take("label").and_then(|value| value.text());
-    let prediction_proba = section
-        .take("prediction_proba")
-        .and_then(|value| value.text());
-    let problem_type = section
-        .require("problem_type", "\"regression\" or \"classification\"")
-        .and_then(|value| {
-            let types = [
-                ("regression", ProblemType::Regression),
-                ("classification", ProblemType::Classification),
-            ];
-            choice(&value, &types)
-        });
+    let prediction_proba = section.take("prediction_proba").and_then(|value| value.text());
+    let problem_type = section.require("problem_type", "\"regression\" or \"classification\"").and_then(|value| {
+        let types = [("regression", ProblemType::Regression), ("classification", ProblemType::Classification)];
+        choice(&value, &types)
+    });
     section.finish();
     Some(MonitorKind::InferenceLog {
         timestamp: timestamp?,
@@ -175,21 +152,12 @@ fn read_inference_log(value: &Value<'_>) -> Option<MonitorKind> {
     })
 }
 
-fn read_column(
-    section: &mut Section<'_>,
-    name: &'static str,
-    expected: &'static str,
-) -> Option<Located<String>> {
-    section
-        .require(name, expected)
-        .and_then(|value| value.text())
+fn read_column(section: &mut Section<'_>, name: &'static str, expected: &'static str) -> Option<Located<String>> {
+    section.require(name, expected).and_then(|value| value.text())
 }
 
 fn read_granularities(section: &mut Section<'_>) -> Option<Vec<Located<Granularity>>> {
-    let value = section.require(
-        "granularities",
-        "the lengths of the windows, such as [\"1 day\"]",
-    )?;
+    let value = section.require("granularities", "the lengths of the windows, such as [\"1 day\"]")?;
     let items = value.items("an array of granularities")?;
     if items.is_empty() {
         value.report("is empty, expected at least one granularity", None);
@@ -201,10 +169,7 @@ fn read_granularities(section: &mut Section<'_>) -> Option<Vec<Located<Granulari
             continue;
         };
         let shown = granularity.value.to_string();
-        if granularities
-            .iter()
-            .any(|known| known.value.to_string() == shown)
-        {
+        if granularities.iter().any(|known| known.value.to_string() == shown) {
             item.report(format!("{} is given twice", quoted(&shown)), None);
         } else {
             granularities.push(granularity);

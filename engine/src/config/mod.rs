@@ -29,8 +29,7 @@ pub use self::kind::{MonitorKind, ProblemType};
 pub use self::monitor::{Bins, ColumnSelection, MonitorConfig, Precision};
 pub use self::notifier::{EmailConfig, HeaderValue, NotifierConfig, WebhookConfig};
 pub use self::place::SmtpUrl;
-pub use self::problem::{Problem, Problems};
-pub(crate) use self::problem::{name_hint, nearest, quoted};
+pub use self::problem::{Problem, Problems, name_hint, nearest, quoted};
 pub(crate) use self::rule::unknown_metric;
 pub use self::rule::{Against, Condition, RuleConfig, Severity, UnknownWord};
 pub use self::secret::{Env, ProcessEnv, Secret};
@@ -68,13 +67,7 @@ pub struct Located<T> {
 impl<T> Located<T> {
     /// A problem with this value in the configuration file `file`.
     pub fn problem(&self, file: &str, message: impl Into<String>, hint: Option<String>) -> Problem {
-        Problem {
-            file: file.to_owned(),
-            line: self.line,
-            key: self.key.clone(),
-            message: message.into(),
-            hint,
-        }
+        Problem { file: file.to_owned(), line: self.line, key: self.key.clone(), message: message.into(), hint }
     }
 }
 
@@ -95,6 +88,18 @@ pub enum LoadError {
     Problems(#[from] Problems),
 }
 
+/// A name that was asked for and that no monitor has.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("there is no monitor {} in {}", quoted(.name), quoted(.file))]
+pub struct UnknownMonitor {
+    /// The name.
+    pub name: String,
+    /// The configuration file.
+    pub file: String,
+    /// Which one may have been meant.
+    pub hint: Option<String>,
+}
+
 impl Config {
     /// Reads a configuration from the text of a file; `file` is how messages call it.
     ///
@@ -109,8 +114,15 @@ impl Config {
         if !errors.is_empty() {
             // What was recovered is a guess; checking it further would blame keys that are right.
             for error in &errors {
-                let line = error.span().map_or(1, |span| sink.line_of(span.start));
-                sink.report(line, "", error.message(), None);
+                let span = error.span().unwrap_or_default();
+                let mut message = error.message().to_owned();
+                // Only a key is repeated: any other text may be a secret.
+                if message == "duplicate key"
+                    && let Some(key) = text.get(span.clone())
+                {
+                    message = format!("{message} {}", quoted(key));
+                }
+                sink.report(sink.line_of(span.start), "", message, None);
             }
             return Err(sink.into_result().err().unwrap_or_default());
         }
@@ -126,16 +138,31 @@ impl Config {
     ///
     /// [`LoadError::Read`] if the file cannot be read, [`LoadError::Problems`] if it is at fault.
     pub fn load(path: &Path, env: &dyn Env) -> Result<Self, LoadError> {
-        let text = std::fs::read_to_string(path).map_err(|source| LoadError::Read {
-            path: path.to_owned(),
-            source,
-        })?;
+        let text = std::fs::read_to_string(path).map_err(|source| LoadError::Read { path: path.to_owned(), source })?;
         Ok(Self::parse(&text, &path.to_string_lossy(), env)?)
     }
 
     /// The monitor of this name.
     pub fn monitor(&self, name: &str) -> Option<&MonitorConfig> {
         self.monitors.iter().find(|monitor| monitor.name == name)
+    }
+
+    /// The monitors of these names in the order of the file, each once; all of them if no name is given.
+    ///
+    /// # Errors
+    ///
+    /// The first name that is no monitor's, with the nearest one that is.
+    pub fn select(&self, names: &[String]) -> Result<Vec<&MonitorConfig>, UnknownMonitor> {
+        if let Some(unknown) = names.iter().find(|name| self.monitor(name).is_none()) {
+            let known: Vec<&str> = self.monitors.iter().map(|m| m.name.as_str()).collect();
+            return Err(UnknownMonitor {
+                name: unknown.clone(),
+                file: self.file.clone(),
+                hint: name_hint(unknown, &known),
+            });
+        }
+        let is_selected = |monitor: &&MonitorConfig| names.is_empty() || names.contains(&monitor.name);
+        Ok(self.monitors.iter().filter(is_selected).collect())
     }
 }
 
@@ -148,16 +175,10 @@ fn read_document(mut root: Section<'_>, file: &str, env: &dyn Env) -> Config {
 
     let notifier_names: Vec<&str> = notifiers.iter().map(|(name, _)| *name).collect();
     let trigger_names: Vec<&str> = triggers.iter().map(|(name, _)| *name).collect();
-    let known = Known {
-        notifiers: &notifier_names,
-        triggers: &trigger_names,
-    };
+    let known = Known { notifiers: &notifier_names, triggers: &trigger_names };
     Config {
         file: file.to_owned(),
-        monitors: monitors
-            .iter()
-            .filter_map(|(name, value)| read_monitor(name, value, &known))
-            .collect(),
+        monitors: monitors.iter().filter_map(|(name, value)| read_monitor(name, value, &known)).collect(),
         notifiers: notifiers
             .iter()
             .filter_map(|(name, value)| Some(((*name).to_owned(), read_notifier(name, value, env)?)))
@@ -179,15 +200,9 @@ fn named_tables(value: Option<Value<'_>>) -> Vec<(&str, Value<'_>)> {
         value.wrong_type("tables with names", Some(format!("write {form}")));
         return Vec::new();
     }
-    let entries = value
-        .section()
-        .map(Section::into_entries)
-        .unwrap_or_default();
+    let entries = value.section().map(Section::into_entries).unwrap_or_default();
     if entries.is_empty() {
-        value.report(
-            "holds nothing",
-            Some(format!("write a table {form}")),
-        );
+        value.report("holds nothing", Some(format!("write a table {form}")));
     }
     for (name, entry) in &entries {
         if name.trim().is_empty() || name.contains(char::is_control) {
@@ -201,10 +216,7 @@ fn named_tables(value: Option<Value<'_>>) -> Vec<(&str, Value<'_>)> {
 fn check_case(monitors: &[(&str, Value<'_>)]) {
     for (index, (name, value)) in monitors.iter().enumerate() {
         let before = &monitors[..index];
-        if let Some((first, _)) = before
-            .iter()
-            .find(|(first, _)| first.eq_ignore_ascii_case(name))
-        {
+        if let Some((first, _)) = before.iter().find(|(first, _)| first.eq_ignore_ascii_case(name)) {
             value.report(
                 format!("differs from monitor {} in letter case only", quoted(first)),
                 Some("choose another name: both would name the same tables".to_owned()),

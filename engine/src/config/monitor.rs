@@ -66,8 +66,7 @@ impl ColumnSelection {
     /// Whether the column is looked at.
     pub fn is_included(&self, column: &str) -> bool {
         let included = self.include.as_ref();
-        included.is_none_or(|patterns| any_matches(patterns, column))
-            && !any_matches(&self.exclude, column)
+        included.is_none_or(|patterns| any_matches(patterns, column)) && !any_matches(&self.exclude, column)
     }
 
     /// Whether the column is declared to hold categories.
@@ -77,9 +76,7 @@ impl ColumnSelection {
 }
 
 fn any_matches(patterns: &[Located<String>], column: &str) -> bool {
-    patterns
-        .iter()
-        .any(|pattern| glob_matches(&pattern.value, column))
+    patterns.iter().any(|pattern| glob_matches(&pattern.value, column))
 }
 
 /// How finely the distribution of a numeric column is kept.
@@ -121,39 +118,21 @@ pub(super) struct Known<'a> {
     pub(super) triggers: &'a [&'a str],
 }
 
-pub(super) fn read_monitor(
-    name: &str,
-    value: &Value<'_>,
-    known: &Known<'_>,
-) -> Option<MonitorConfig> {
+pub(super) fn read_monitor(name: &str, value: &Value<'_>, known: &Known<'_>) -> Option<MonitorConfig> {
     let mut section = value.section()?;
     let line = section.line;
     let is_named = check_name(name, value);
-    let table = section
-        .require("table", "the table to watch: a URI or a path")
-        .and_then(|value| value.text());
-    let output = section
-        .require("output", "the folder of the metric tables: a URI or a path")
-        .and_then(|value| value.text());
+    let table = section.require("table", "the table to watch: a URI or a path").and_then(|value| value.text());
+    let output =
+        section.require("output", "the folder of the metric tables: a URI or a path").and_then(|value| value.text());
     let baseline_value = section.take("baseline");
     let baseline = baseline_value.as_ref().and_then(Value::text);
-    let columns = section
-        .take("columns")
-        .and_then(|value| value.section())
-        .map(read_columns);
+    let columns = section.take("columns").and_then(|value| value.section()).map(read_columns);
     let slices = section.take("slices").and_then(|value| value.texts());
-    let max_slices = section
-        .take("max_slices")
-        .and_then(|value| value.integer(1..=1_000_000_u32));
-    let timezone = section
-        .take("timezone")
-        .and_then(|value| read_timezone(&value));
-    let schedule = section
-        .take("schedule")
-        .and_then(|value| read_schedule(&value));
-    let week_start = section
-        .take("week_start")
-        .and_then(|value| choice(&value, WEEKDAYS));
+    let max_slices = section.take("max_slices").and_then(|value| value.integer(1..=1_000_000_u32));
+    let timezone = section.take("timezone").and_then(|value| read_timezone(&value));
+    let schedule = section.take("schedule").and_then(|value| read_schedule(&value));
+    let week_start = section.take("week_start").and_then(|value| choice(&value, WEEKDAYS));
     let grace = section.take("grace").and_then(|value| value.duration());
     let precision = read_precision(&mut section);
     let bins = section.take("bins").and_then(|value| read_bins(&value));
@@ -165,10 +144,7 @@ pub(super) fn read_monitor(
         notifiers: known.notifiers,
         triggers: known.triggers,
     };
-    let rules = section
-        .take("rule")
-        .map(|value| read_rules(&value, &context))
-        .unwrap_or_default();
+    let rules = section.take("rule").map(|value| read_rules(&value, &context)).unwrap_or_default();
     section.finish();
     if !is_named {
         return None;
@@ -195,15 +171,9 @@ pub(super) fn read_monitor(
 }
 
 fn check_name(name: &str, value: &Value<'_>) -> bool {
-    let is_valid = !name.is_empty()
-        && name
-            .bytes()
-            .all(|b| b.is_ascii_alphanumeric() || b == b'_');
+    let is_valid = !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
     if !is_valid {
-        let suggestion: String = name
-            .chars()
-            .map(|c| if c.is_ascii_alphanumeric() { c } else { '_' })
-            .collect();
+        let suggestion: String = name.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }).collect();
         value.report(
             "the name of a monitor has letters, digits and underscores only, for it names tables",
             (!suggestion.is_empty()).then(|| format!("write [monitor.{suggestion}]")),
@@ -213,17 +183,12 @@ fn check_name(name: &str, value: &Value<'_>) -> bool {
 }
 
 fn read_columns(mut section: Section<'_>) -> ColumnSelection {
-    let include = section
-        .take("include")
-        .and_then(|value| value.some_texts("is empty, so no column would be looked at"));
+    let include =
+        section.take("include").and_then(|value| value.some_texts("is empty, so no column would be looked at"));
     let exclude = section.take("exclude").and_then(|value| value.texts());
     let categorical = section.take("categorical").and_then(|value| value.texts());
     section.finish();
-    ColumnSelection {
-        include,
-        exclude: exclude.unwrap_or_default(),
-        categorical: categorical.unwrap_or_default(),
-    }
+    ColumnSelection { include, exclude: exclude.unwrap_or_default(), categorical: categorical.unwrap_or_default() }
 }
 
 fn read_timezone(value: &Value<'_>) -> Option<Tz> {
@@ -231,24 +196,17 @@ fn read_timezone(value: &Value<'_>) -> Option<Tz> {
     let timezone = text.parse::<Tz>().ok();
     if timezone.is_none() {
         let names: Vec<&str> = TZ_VARIANTS.iter().map(|zone| zone.name()).collect();
-        value.report(
-            format!("{} is not an IANA time zone", quoted(&text)),
-            name_hint(&text, &names),
-        );
+        value.report(format!("{} is not an IANA time zone", quoted(&text)), name_hint(&text, &names));
     }
     timezone
 }
 
 fn read_schedule(value: &Value<'_>) -> Option<Located<String>> {
     let pattern = value.text()?;
-    let parser = CronParser::builder()
-        .seconds(Seconds::Required)
-        .year(Year::Disallowed)
-        .build();
+    let parser = CronParser::builder().seconds(Seconds::Required).year(Year::Disallowed).build();
     let fields = pattern.value.split_whitespace().count();
-    let error = match parser.parse(&pattern.value) {
-        Ok(_) => return Some(pattern),
-        Err(error) => error,
+    let Err(error) = parser.parse(&pattern.value) else {
+        return Some(pattern);
     };
     if fields != 6 && !pattern.value.contains('@') {
         value.report(
@@ -256,8 +214,7 @@ fn read_schedule(value: &Value<'_>) -> Option<Located<String>> {
             Some(if fields == 5 {
                 format!("put the seconds first: \"0 {}\"", pattern.value.trim())
             } else {
-                "write seconds, minutes, hours, day of month, month, day of week: \"0 0 * * * *\""
-                    .to_owned()
+                "write seconds, minutes, hours, day of month, month, day of week: \"0 0 * * * *\"".to_owned()
             }),
         );
         return None;
@@ -269,11 +226,7 @@ fn read_schedule(value: &Value<'_>) -> Option<Located<String>> {
         other => other.to_string(),
     };
     value.report(
-        format!(
-            "{} is not a schedule: {}",
-            quoted(&pattern.value),
-            as_clause(&reason)
-        ),
+        format!("{} is not a schedule: {}", quoted(&pattern.value), as_clause(&reason)),
         Some("write seconds, minutes, hours, day of month, month, day of week: \"0 0 * * * *\"".to_owned()),
     );
     None
@@ -300,9 +253,7 @@ const WEEKDAYS: &[(&str, Weekday)] = &[
 ];
 
 fn read_precision(section: &mut Section<'_>) -> Precision {
-    let is_exact = section
-        .take("precision")
-        .and_then(|value| choice(&value, &[("bounded", false), ("exact", true)]));
+    let is_exact = section.take("precision").and_then(|value| choice(&value, &[("bounded", false), ("exact", true)]));
     let value = section.take("max_buckets");
     if is_exact == Some(true) {
         if let Some(value) = value {
@@ -311,9 +262,7 @@ fn read_precision(section: &mut Section<'_>) -> Precision {
         return Precision::Exact;
     }
     let max_buckets = value.and_then(|value| value.integer(16..=1_048_576));
-    max_buckets.map_or_else(Precision::default, |max_buckets| Precision::Bounded {
-        max_buckets,
-    })
+    max_buckets.map_or_else(Precision::default, |max_buckets| Precision::Bounded { max_buckets })
 }
 
 fn read_bins(value: &Value<'_>) -> Option<Bins> {
@@ -325,20 +274,12 @@ fn read_bins(value: &Value<'_>) -> Option<Bins> {
         value.report(format!("expected 1 to 999 edges, found {}", items.len()), None);
         return None;
     }
-    let edges: Vec<f64> = items
-        .iter()
-        .map(Value::number)
-        .collect::<Vec<_>>()
-        .into_iter()
-        .collect::<Option<_>>()?;
+    let edges: Vec<f64> = items.iter().map(Value::number).collect::<Vec<_>>().into_iter().collect::<Option<_>>()?;
     for (index, pair) in edges.windows(2).enumerate() {
         if let [low, high] = pair
             && low >= high
         {
-            items[index + 1].report(
-                format!("edges must increase, but {high} follows {low}"),
-                None,
-            );
+            items[index + 1].report(format!("edges must increase, but {high} follows {low}"), None);
             return None;
         }
     }
@@ -347,10 +288,7 @@ fn read_bins(value: &Value<'_>) -> Option<Bins> {
 
 fn read_rules(value: &Value<'_>, context: &RuleContext<'_>) -> Vec<RuleConfig> {
     if !value.is_array() {
-        value.wrong_type(
-            "an array of tables",
-            Some(format!("write [[monitor.{}.rule]]", context.monitor)),
-        );
+        value.wrong_type("an array of tables", Some(format!("write [[monitor.{}.rule]]", context.monitor)));
         return Vec::new();
     }
     let mut rules: Vec<RuleConfig> = Vec::new();
@@ -361,11 +299,7 @@ fn read_rules(value: &Value<'_>, context: &RuleContext<'_>) -> Vec<RuleConfig> {
                 value.sink.report(
                     name.line,
                     &name.key,
-                    format!(
-                        "{} is already the name of the rule in line {}",
-                        quoted(&name.value),
-                        first.line
-                    ),
+                    format!("{} is already the name of the rule in line {}", quoted(&name.value), first.line),
                     None,
                 );
             } else {

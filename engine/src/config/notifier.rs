@@ -126,15 +126,9 @@ enum Kind {
 
 const KINDS: &[(&str, Kind)] = &[("email", Kind::Email), ("webhook", Kind::Webhook)];
 
-pub(super) fn read_notifier(
-    name: &str,
-    value: &Value<'_>,
-    env: &dyn Env,
-) -> Option<NotifierConfig> {
+pub(super) fn read_notifier(name: &str, value: &Value<'_>, env: &dyn Env) -> Option<NotifierConfig> {
     let mut section = value.section()?;
-    let kind = section
-        .require("kind", "\"email\" or \"webhook\"")
-        .and_then(|kind| choice(&kind, KINDS));
+    let kind = section.require("kind", "\"email\" or \"webhook\"").and_then(|kind| choice(&kind, KINDS));
     match kind {
         None => {
             section.abandon();
@@ -147,36 +141,24 @@ pub(super) fn read_notifier(
 
 fn read_email(name: &str, mut section: Section<'_>, env: &dyn Env) -> Option<EmailConfig> {
     let line = section.line;
-    let smtp_value = section.require(
-        "smtp",
-        "the mail server, such as smtp+starttls://mail.example.com:587, or file:FOLDER",
-    );
+    let smtp_value =
+        section.require("smtp", "the mail server, such as smtp+starttls://mail.example.com:587, or file:FOLDER");
     let smtp = smtp_value.as_ref().and_then(read_smtp);
     let username_value = section.take("username");
     let username = username_value.as_ref().and_then(Value::text);
     let password_value = section.take("password");
-    let password = password_value
-        .as_ref()
-        .and_then(|value| read_secret(value, name, env));
-    let from = section
-        .require("from", "the sender's address")
-        .and_then(|value| read_mailbox(&value));
-    let to = section
-        .require("to", "the list of the recipients' addresses")
-        .and_then(|value| read_recipients(&value));
-    let ca_file = section
-        .take("ca_file")
-        .and_then(|value| read_ca_file(&value));
+    let password = password_value.as_ref().and_then(|value| read_secret(value, name, env));
+    let from = section.require("from", "the sender's address").and_then(|value| read_mailbox(&value));
+    let to = section.require("to", "the list of the recipients' addresses").and_then(|value| read_recipients(&value));
+    let ca_file = section.take("ca_file").and_then(|value| read_ca_file(&value));
 
     match (&username_value, &password_value) {
         (Some(username), None) => username.report(
             "a user name without a password",
             Some("add password = { env = \"…\" }, or leave both out".to_owned()),
         ),
-        (None, Some(password)) => password.report(
-            "a password without a user name",
-            Some("add username = \"…\", or leave both out".to_owned()),
-        ),
+        (None, Some(password)) => password
+            .report("a password without a user name", Some("add username = \"…\", or leave both out".to_owned())),
         (Some(username), Some(_)) => match &smtp {
             Some(SmtpUrl::File { .. }) => {
                 username.report("a folder takes no login", None);
@@ -236,24 +218,15 @@ fn read_mailbox(value: &Value<'_>) -> Option<String> {
 
 fn read_webhook(name: &str, mut section: Section<'_>, env: &dyn Env) -> Option<WebhookConfig> {
     let line = section.line;
-    let url = section
-        .require("url", "the address to post to, or { env = \"…\" }")
-        .and_then(|value| {
-            // Many chat systems put the secret into the address itself.
-            let text = if value.is_table() {
-                read_secret(&value, name, env)?.expose().to_owned()
-            } else {
-                value.text()?.value
-            };
-            read_http(&value, &text)
-        });
-    let headers = section
-        .take("headers")
-        .and_then(|value| value.section())
-        .map(|headers| read_headers(name, headers, env));
-    let ca_file = section
-        .take("ca_file")
-        .and_then(|value| read_ca_file(&value));
+    let url = section.require("url", "the address to post to, or { env = \"…\" }").and_then(|value| {
+        // Many chat systems put the secret into the address itself.
+        let text =
+            if value.is_table() { read_secret(&value, name, env)?.expose().to_owned() } else { value.text()?.value };
+        read_http(&value, &text)
+    });
+    let headers =
+        section.take("headers").and_then(|value| value.section()).map(|headers| read_headers(name, headers, env));
+    let ca_file = section.take("ca_file").and_then(|value| read_ca_file(&value));
     let timeout = section.take("timeout").and_then(|value| value.timeout());
     section.finish();
     Some(WebhookConfig {
@@ -266,18 +239,11 @@ fn read_webhook(name: &str, mut section: Section<'_>, env: &dyn Env) -> Option<W
     })
 }
 
-fn read_headers(
-    owner: &str,
-    section: Section<'_>,
-    env: &dyn Env,
-) -> BTreeMap<String, HeaderValue> {
+fn read_headers(owner: &str, section: Section<'_>, env: &dyn Env) -> BTreeMap<String, HeaderValue> {
     let mut headers = BTreeMap::new();
     for (name, value) in section.into_entries() {
         let Ok(header_name) = header::HeaderName::from_bytes(name.as_bytes()) else {
-            value.report(
-                format!("{} cannot be the name of a header", quoted(name)),
-                None,
-            );
+            value.report(format!("{} cannot be the name of a header", quoted(name)), None);
             continue;
         };
         if SET_BY_US.contains(&header_name) {
@@ -302,46 +268,23 @@ fn read_headers(
 }
 
 /// Headers that follow from the request itself.
-const SET_BY_US: &[header::HeaderName] = &[
-    header::CONTENT_LENGTH,
-    header::CONTENT_TYPE,
-    header::HOST,
-    header::TRANSFER_ENCODING,
-    header::CONNECTION,
-];
+const SET_BY_US: &[header::HeaderName] =
+    &[header::CONTENT_LENGTH, header::CONTENT_TYPE, header::HOST, header::TRANSFER_ENCODING, header::CONNECTION];
 
 /// Whether a header by its name carries a credential, so that its value may not stand in the configuration.
 fn names_a_secret(header: &str) -> bool {
-    const PARTS: &[&str] = &[
-        "authorization",
-        "cookie",
-        "token",
-        "secret",
-        "password",
-        "api-key",
-        "apikey",
-        "signature",
-    ];
+    const PARTS: &[&str] =
+        &["authorization", "cookie", "token", "secret", "password", "api-key", "apikey", "signature"];
     PARTS.iter().any(|part| header.contains(part))
 }
 
 /// Checks the names that a rule gives in `notify` or `trigger` against those that are configured.
-pub(super) fn known_names(
-    value: &Value<'_>,
-    what: &str,
-    names: &[&str],
-) -> Vec<super::Located<String>> {
+pub(super) fn known_names(value: &Value<'_>, what: &str, names: &[&str]) -> Vec<super::Located<String>> {
     let given = value.texts().unwrap_or_default();
     for name in &given {
         if !names.contains(&name.value.as_str()) {
-            let hint = name_hint(&name.value, names)
-                .unwrap_or_else(|| format!("add a table [{what}.{}]", name.value));
-            value.sink.report(
-                name.line,
-                &name.key,
-                format!("there is no {what} {}", quoted(&name.value)),
-                Some(hint),
-            );
+            let hint = name_hint(&name.value, names).unwrap_or_else(|| format!("add a table [{what}.{}]", name.value));
+            value.sink.report(name.line, &name.key, format!("there is no {what} {}", quoted(&name.value)), Some(hint));
         }
     }
     given

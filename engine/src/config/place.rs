@@ -47,12 +47,7 @@ impl SmtpUrl {
 
 /// Reads `smtp://`, `smtp+starttls://`, `smtps://` or `file:DIR`. The text is not repeated in messages: it may hold a password.
 pub(super) fn read_smtp(value: &Value<'_>) -> Option<SmtpUrl> {
-    let forms = || {
-        Some(
-            "write smtps://HOST:465, smtp+starttls://HOST:587, smtp://HOST:25 or file:FOLDER"
-                .to_owned(),
-        )
-    };
+    let forms = || Some("write smtps://HOST:465, smtp+starttls://HOST:587, smtp://HOST:25 or file:FOLDER".to_owned());
     let text = value.text()?.value;
     if let Some(dir) = text.strip_prefix("file:") {
         // `file:///var/mail` names the same folder as `file:/var/mail`.
@@ -92,18 +87,9 @@ pub(super) fn read_smtp(value: &Value<'_>) -> Option<SmtpUrl> {
     }
     let port = |default| url.port().unwrap_or(default);
     match url.scheme() {
-        "smtp" => Some(SmtpUrl::Plain {
-            host,
-            port: port(25),
-        }),
-        "smtp+starttls" => Some(SmtpUrl::StartTls {
-            host,
-            port: port(587),
-        }),
-        "smtps" => Some(SmtpUrl::Tls {
-            host,
-            port: port(465),
-        }),
+        "smtp" => Some(SmtpUrl::Plain { host, port: port(25) }),
+        "smtp+starttls" => Some(SmtpUrl::StartTls { host, port: port(587) }),
+        "smtps" => Some(SmtpUrl::Tls { host, port: port(465) }),
         _ => {
             value.report("is not the address of a mail server", forms());
             None
@@ -115,10 +101,7 @@ pub(super) fn read_smtp(value: &Value<'_>) -> Option<SmtpUrl> {
 /// address of a webhook is often a secret in itself.
 pub(super) fn read_http(value: &Value<'_>, text: &str) -> Option<Url> {
     let Ok(url) = Url::parse(text) else {
-        value.report(
-            "is not a web address",
-            Some("write https://HOST/PATH".to_owned()),
-        );
+        value.report("is not a web address", Some("write https://HOST/PATH".to_owned()));
         return None;
     };
     let is_local = match url.host() {
@@ -138,10 +121,7 @@ pub(super) fn read_http(value: &Value<'_>, text: &str) -> Option<Url> {
             return None;
         }
         _ => {
-            value.report(
-                "is not a web address",
-                Some("write https://HOST/PATH".to_owned()),
-            );
+            value.report("is not a web address", Some("write https://HOST/PATH".to_owned()));
             return None;
         }
     }
@@ -171,17 +151,12 @@ pub(super) fn read_ca_file(value: &Value<'_>) -> Option<PathBuf> {
 fn refuses_credentials(value: &Value<'_>, url: &Url, way: &str) -> bool {
     let found = !url.username().is_empty() || url.password().is_some();
     if found {
-        value.report(
-            "an address holds no user name or password",
-            Some(format!("use {way}")),
-        );
+        value.report("an address holds no user name or password", Some(format!("use {way}")));
     }
     found
 }
 
 fn is_loopback_name(host: &str) -> bool {
     host.eq_ignore_ascii_case("localhost")
-        || host
-            .parse::<std::net::IpAddr>()
-            .is_ok_and(|address| address.is_loopback())
+        || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
 }

@@ -53,7 +53,7 @@ impl Display for Problems {
 impl std::error::Error for Problems {}
 
 /// A value as it is shown inside a message: in backticks, control characters escaped, and cut after 100 characters.
-pub(crate) fn quoted(value: &str) -> String {
+pub fn quoted(value: &str) -> String {
     const LONGEST: usize = 100;
     let mut shown = String::with_capacity(value.len() + 2);
     shown.push('`');
@@ -76,10 +76,7 @@ pub(crate) fn quoted(value: &str) -> String {
 ///
 /// Besides small typing errors it knows initials (`psi` → `population_stability_index`), the beginning of a longer
 /// name (`ks` → `ks_test.statistic`) and other letter cases.
-pub(crate) fn nearest<'a>(
-    name: &str,
-    candidates: impl IntoIterator<Item = &'a str>,
-) -> Option<&'a str> {
+pub fn nearest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let wanted = name.trim().to_lowercase();
     if wanted.is_empty() {
         return None;
@@ -111,7 +108,7 @@ pub(crate) fn nearest<'a>(
 }
 
 /// A hint for a name that is none of `candidates`: the nearest of them, or all of them where none is near.
-pub(crate) fn name_hint(name: &str, candidates: &[&str]) -> Option<String> {
+pub fn name_hint(name: &str, candidates: &[&str]) -> Option<String> {
     /// More names than this are no help in one line.
     const MOST: usize = 40;
     if let Some(near) = nearest(name, candidates.iter().copied()) {
@@ -130,22 +127,15 @@ pub(crate) fn name_hint(name: &str, candidates: &[&str]) -> Option<String> {
 }
 
 fn initials(name: &str) -> String {
-    name.split(['_', '.'])
-        .filter_map(|word| word.chars().next())
-        .collect()
+    name.split(['_', '.']).filter_map(|word| word.chars().next()).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const METRICS: &[&str] = &[
-        "avg",
-        "js_distance",
-        "ks_test.statistic",
-        "ks_test.pvalue",
-        "population_stability_index",
-    ];
+    const METRICS: &[&str] =
+        &["avg", "js_distance", "ks_test.statistic", "ks_test.pvalue", "population_stability_index"];
 
     #[test]
     fn nearest_knows_typing_errors_initials_beginnings_and_case() {
@@ -157,11 +147,7 @@ mod tests {
             ("js_distanc", "js_distance"),
             ("stability", "population_stability_index"),
         ] {
-            assert_eq!(
-                nearest(typed, METRICS.iter().copied()),
-                Some(meant),
-                "{typed}"
-            );
+            assert_eq!(nearest(typed, METRICS.iter().copied()), Some(meant), "{typed}");
         }
         assert_eq!(nearest("", METRICS.iter().copied()), None);
         assert_eq!(nearest("frequency", METRICS.iter().copied()), None);
@@ -169,14 +155,8 @@ mod tests {
 
     #[test]
     fn a_hint_lists_every_name_when_none_is_near() {
-        assert_eq!(
-            name_hint("zzzzzz", &["one", "two"]).as_deref(),
-            Some("valid names: one, two")
-        );
-        assert_eq!(
-            name_hint("zzzzzz", &["one"]).as_deref(),
-            Some("the only valid name is `one`")
-        );
+        assert_eq!(name_hint("zzzzzz", &["one", "two"]).as_deref(), Some("valid names: one, two"));
+        assert_eq!(name_hint("zzzzzz", &["one"]).as_deref(), Some("the only valid name is `one`"));
         assert_eq!(name_hint("zzzzzz", &[]), None);
     }
 
@@ -196,10 +176,8 @@ mod tests {
             message: "is wrong".to_owned(),
             hint: hint.map(str::to_owned),
         };
-        let problems = Problems(vec![
-            problem(1, "", None),
-            problem(12, "monitor.flights.slices[0]", Some("do it right")),
-        ]);
+        let problems =
+            Problems(vec![problem(1, "", None), problem(12, "monitor.flights.slices[0]", Some("do it right"))]);
         assert_eq!(
             problems.to_string(),
             "limno.toml:1: is wrong\nlimno.toml:12: monitor.flights.slices[0]: is wrong\n  hint: do it right"

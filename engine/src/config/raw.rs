@@ -38,13 +38,7 @@ impl Sink {
         self.line_starts.partition_point(|&start| start <= offset)
     }
 
-    pub(super) fn report(
-        &self,
-        line: usize,
-        key: &str,
-        message: impl Into<String>,
-        hint: Option<String>,
-    ) {
+    pub(super) fn report(&self, line: usize, key: &str, message: impl Into<String>, hint: Option<String>) {
         self.problems.borrow_mut().push(Problem {
             file: self.file.clone(),
             line,
@@ -91,15 +85,7 @@ impl<'a> Section<'a> {
                 (name.get_ref().as_ref(), value)
             })
             .collect();
-        Self {
-            sink,
-            key,
-            line,
-            entries,
-            asked: Vec::new(),
-            taken: Vec::new(),
-            missing: Vec::new(),
-        }
+        Self { sink, key, line, entries, asked: Vec::new(), taken: Vec::new(), missing: Vec::new() }
     }
 
     /// The value of a key that may be there. From now on the key counts as valid in this table.
@@ -148,9 +134,8 @@ impl<'a> Section<'a> {
             let free = self.asked.iter().copied();
             let near = nearest(name, free.filter(|asked| !self.taken.contains(asked)));
             meant.extend(near);
-            let hint = near
-                .map(|near| format!("did you mean {}?", quoted(near)))
-                .or_else(|| name_hint(name, &self.asked));
+            let hint =
+                near.map(|near| format!("did you mean {}?", quoted(near))).or_else(|| name_hint(name, &self.asked));
             value.report(format!("unknown key {}", quoted(name)), hint);
         }
         for (name, expected) in &self.missing {
@@ -184,11 +169,7 @@ impl<'a> Value<'a> {
     }
 
     pub(super) fn located<T>(&self, value: T) -> Located<T> {
-        Located {
-            value,
-            line: self.line,
-            key: self.key.clone(),
-        }
+        Located { value, line: self.line, key: self.key.clone() }
     }
 
     /// Reports that the value has another type than expected. The value itself is not shown: it may be a secret.
@@ -296,10 +277,7 @@ impl<'a> Value<'a> {
 
     pub(super) fn items(&self, expected: &str) -> Option<Vec<Self>> {
         let DeValue::Array(array) = self.raw else {
-            let hint = self
-                .raw
-                .as_str()
-                .map(|text| format!("write {} = [{text:?}]", last_part(&self.key)));
+            let hint = self.raw.as_str().map(|text| format!("write {} = [{text:?}]", last_part(&self.key)));
             self.wrong_type(expected, hint);
             return None;
         };
@@ -320,10 +298,7 @@ impl<'a> Value<'a> {
         for item in self.items("an array of strings")? {
             let Some(text) = item.text() else { continue };
             if let Some(first) = texts.iter().find(|known| known.value == text.value) {
-                item.report(
-                    format!("{} is given twice, first as {}", quoted(&text.value), first.key),
-                    None,
-                );
+                item.report(format!("{} is given twice, first as {}", quoted(&text.value), first.key), None);
             } else {
                 texts.push(text);
             }
@@ -378,38 +353,21 @@ impl<'a> Value<'a> {
 pub(super) fn choice<T: Copy>(value: &Value<'_>, words: &[(&str, T)]) -> Option<T> {
     let names: Vec<&str> = words.iter().map(|(word, _)| *word).collect();
     let Some(text) = value.as_str() else {
-        value.wrong_type(
-            "a string",
-            Some(format!("valid names: {}", names.join(", "))),
-        );
+        value.wrong_type("a string", Some(format!("valid names: {}", names.join(", "))));
         return None;
     };
     let found = words.iter().find(|(word, _)| *word == text);
     if found.is_none() {
-        value.report(
-            format!("{} is none of {}", quoted(text), names.join(", ")),
-            name_hint(text, &names),
-        );
+        value.report(format!("{} is none of {}", quoted(text), names.join(", ")), name_hint(text, &names));
     }
     found.map(|(_, meaning)| *meaning)
 }
 
 /// `parent.name`, with quotes around a name that TOML would want quoted.
 pub(super) fn join(parent: &str, name: &str) -> String {
-    let is_bare = !name.is_empty()
-        && name
-            .bytes()
-            .all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-');
-    let name = if is_bare {
-        name.to_owned()
-    } else {
-        format!("{name:?}")
-    };
-    if parent.is_empty() {
-        name
-    } else {
-        format!("{parent}.{name}")
-    }
+    let is_bare = !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-');
+    let name = if is_bare { name.to_owned() } else { format!("{name:?}") };
+    if parent.is_empty() { name } else { format!("{parent}.{name}") }
 }
 
 /// The key without its parents.

@@ -48,9 +48,7 @@ pub struct RuleConfig {
 impl RuleConfig {
     /// Whether the rule looks at this column.
     pub fn covers(&self, column: &str) -> bool {
-        self.columns
-            .iter()
-            .any(|pattern| glob_matches(&pattern.value, column))
+        self.columns.iter().any(|pattern| glob_matches(&pattern.value, column))
     }
 
     /// Whether the metric stands in the drift table rather than in the profile table.
@@ -82,9 +80,7 @@ impl Condition {
             Self::Above(limit) => value > limit,
             Self::Below(limit) => value < limit,
             Self::Outside(least, greatest) => value < least || value > greatest,
-            Self::ChangeAbove(limit) => {
-                previous.is_some_and(|previous| (value - previous).abs() > limit)
-            }
+            Self::ChangeAbove(limit) => previous.is_some_and(|previous| (value - previous).abs() > limit),
         }
     }
 }
@@ -154,10 +150,9 @@ impl FromStr for Severity {
 
     fn from_str(text: &str) -> Result<Self, UnknownWord> {
         let found = SEVERITIES.iter().find(|(word, _)| *word == text);
-        found.map(|(_, severity)| *severity).ok_or(UnknownWord {
-            found: text.to_owned(),
-            expected: "info, warning, critical",
-        })
+        found
+            .map(|(_, severity)| *severity)
+            .ok_or(UnknownWord { found: text.to_owned(), expected: "info, warning, critical" })
     }
 }
 
@@ -166,23 +161,16 @@ impl FromStr for Against {
 
     fn from_str(text: &str) -> Result<Self, UnknownWord> {
         let found = AGAINST.iter().find(|(word, _)| *word == text);
-        found.map(|(_, against)| *against).ok_or(UnknownWord {
-            found: text.to_owned(),
-            expected: "BASELINE, CONSECUTIVE",
-        })
+        found
+            .map(|(_, against)| *against)
+            .ok_or(UnknownWord { found: text.to_owned(), expected: "BASELINE, CONSECUTIVE" })
     }
 }
 
-const SEVERITIES: &[(&str, Severity)] = &[
-    ("info", Severity::Info),
-    ("warning", Severity::Warning),
-    ("critical", Severity::Critical),
-];
+const SEVERITIES: &[(&str, Severity)] =
+    &[("info", Severity::Info), ("warning", Severity::Warning), ("critical", Severity::Critical)];
 
-const AGAINST: &[(&str, Against)] = &[
-    ("BASELINE", Against::Baseline),
-    ("CONSECUTIVE", Against::Consecutive),
-];
+const AGAINST: &[(&str, Against)] = &[("BASELINE", Against::Baseline), ("CONSECUTIVE", Against::Consecutive)];
 
 /// What the rules of a monitor are checked against.
 pub(super) struct RuleContext<'a> {
@@ -197,9 +185,7 @@ pub(super) struct RuleContext<'a> {
 pub(super) fn read_rule(value: &Value<'_>, context: &RuleContext<'_>) -> Option<RuleConfig> {
     let mut section = value.section()?;
     let line = section.line;
-    let name = section
-        .require("name", "a name for the rule")
-        .and_then(|value| read_name(&value));
+    let name = section.require("name", "a name for the rule").and_then(|value| read_name(&value));
     let metric = section
         .require("metric", "a metric, such as \"population_stability_index\"")
         .and_then(|value| read_metric(&value));
@@ -239,19 +225,13 @@ pub(super) fn read_rule(value: &Value<'_>, context: &RuleContext<'_>) -> Option<
         None => Some(Severity::Warning),
         Some(value) => choice(&value, SEVERITIES),
     };
-    let granularity = section
-        .take("granularity")
-        .and_then(|value| read_own_granularity(&value, context));
+    let granularity = section.take("granularity").and_then(|value| read_own_granularity(&value, context));
     let slices = match section.take("slices") {
         None => Some(true),
         Some(value) => value.boolean(),
     };
-    let notify = section
-        .take("notify")
-        .map(|value| known_names(&value, "notifier", context.notifiers));
-    let trigger = section
-        .take("trigger")
-        .map(|value| known_names(&value, "trigger", context.triggers));
+    let notify = section.take("notify").map(|value| known_names(&value, "notifier", context.notifiers));
+    let trigger = section.take("trigger").map(|value| known_names(&value, "trigger", context.triggers));
     section.finish();
     Some(RuleConfig {
         name: name?,
@@ -272,21 +252,14 @@ pub(super) fn read_rule(value: &Value<'_>, context: &RuleContext<'_>) -> Option<
 }
 
 fn section_default_columns(section: &Section<'_>) -> Located<String> {
-    Located {
-        value: "*".to_owned(),
-        line: section.line,
-        key: format!("{}.columns", section.key),
-    }
+    Located { value: "*".to_owned(), line: section.line, key: format!("{}.columns", section.key) }
 }
 
 /// A name that goes into tables, mails and job parameters.
 pub(super) fn read_name(value: &Value<'_>) -> Option<String> {
     let name = value.text()?.value;
     if name.contains(char::is_control) || name.chars().count() > 100 {
-        value.report(
-            "a name has at most 100 characters and no control characters",
-            None,
-        );
+        value.report("a name has at most 100 characters and no control characters", None);
         return None;
     }
     Some(name)
@@ -295,10 +268,7 @@ pub(super) fn read_name(value: &Value<'_>) -> Option<String> {
 fn read_metric(value: &Value<'_>) -> Option<Located<String>> {
     let metric = value.text()?;
     if let Some(hint) = unknown_metric(&metric.value, &[PROFILE_METRICS, DRIFT_METRICS]) {
-        value.report(
-            format!("there is no numeric metric {}", quoted(&metric.value)),
-            hint,
-        );
+        value.report(format!("there is no numeric metric {}", quoted(&metric.value)), hint);
         return None;
     }
     Some(metric)
@@ -311,11 +281,7 @@ pub(crate) fn unknown_metric(metric: &str, lists: &[&[&str]]) -> Option<Option<S
         return None;
     }
     let prefix = format!("{metric}.");
-    let fields: Vec<String> = names
-        .iter()
-        .filter(|name| name.starts_with(&prefix))
-        .map(|name| quoted(name))
-        .collect();
+    let fields: Vec<String> = names.iter().filter(|name| name.starts_with(&prefix)).map(|name| quoted(name)).collect();
     if fields.is_empty() {
         Some(name_hint(metric, &names))
     } else {
@@ -328,10 +294,7 @@ fn read_condition(section: &mut Section<'_>) -> Option<Condition> {
     let below = section.take("below");
     let outside = section.take("outside");
     let change_above = section.take("change_above");
-    let given: Vec<&Value<'_>> = [&above, &below, &outside, &change_above]
-        .into_iter()
-        .flatten()
-        .collect();
+    let given: Vec<&Value<'_>> = [&above, &below, &outside, &change_above].into_iter().flatten().collect();
     match given.as_slice() {
         [] => {
             section.report(
@@ -372,10 +335,7 @@ fn read_condition(section: &mut Section<'_>) -> Option<Condition> {
 fn read_outside(value: &Value<'_>) -> Option<Condition> {
     let items = value.items("an array of two numbers")?;
     let [least, greatest] = items.as_slice() else {
-        value.report(
-            format!("expected two numbers, found {}", items.len()),
-            Some("write outside = [a, b]".to_owned()),
-        );
+        value.report(format!("expected two numbers, found {}", items.len()), Some("write outside = [a, b]".to_owned()));
         return None;
     };
     let (least, greatest) = (least.number(), greatest.number());
@@ -402,10 +362,7 @@ fn read_against(value: &Value<'_>, context: &RuleContext<'_>) -> Option<Against>
     Some(against)
 }
 
-fn read_own_granularity(
-    value: &Value<'_>,
-    context: &RuleContext<'_>,
-) -> Option<Located<Granularity>> {
+fn read_own_granularity(value: &Value<'_>, context: &RuleContext<'_>) -> Option<Located<Granularity>> {
     let granularity = read_granularity(value)?;
     let own = context.granularities?;
     let shown = granularity.value.to_string();
@@ -413,11 +370,7 @@ fn read_own_granularity(
     if !names.contains(&shown) {
         let names: Vec<&str> = names.iter().map(String::as_str).collect();
         value.report(
-            format!(
-                "{} is not a granularity of monitor {}",
-                quoted(&shown),
-                quoted(context.monitor)
-            ),
+            format!("{} is not a granularity of monitor {}", quoted(&shown), quoted(context.monitor)),
             name_hint(&shown, &names).or_else(|| Some("a snapshot has none".to_owned())),
         );
         return None;
@@ -426,15 +379,13 @@ fn read_own_granularity(
 }
 
 pub(super) fn read_granularity(value: &Value<'_>) -> Option<Located<Granularity>> {
-    let text = value.text()?;
-    match text.value.parse::<Granularity>() {
-        Ok(granularity) => Some(value.located(granularity)),
-        Err(error) => {
-            value.report(
-                error.to_string(),
-                Some("write \"5 minutes\", \"1 hour\", \"1 day\", \"2 weeks\", \"1 month\" or \"1 year\"".to_owned()),
-            );
-            None
-        }
+    let text = value.text()?.value;
+    let granularity = text.parse::<Granularity>().ok();
+    if granularity.is_none() {
+        value.report(
+            format!("{} is not a granularity", quoted(&text)),
+            Some("write \"5 minutes\", \"1 hour\", \"1 day\", \"2 weeks\", \"1 month\" or \"1 year\"".to_owned()),
+        );
     }
+    granularity.map(|granularity| value.located(granularity))
 }

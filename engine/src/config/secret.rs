@@ -53,17 +53,11 @@ impl Env for BTreeMap<String, String> {
 /// Reads `{ env = "NAME" }` or `{ file = "path" }`. `owner` is the name of the notifier or trigger, for hints.
 pub(super) fn read_secret(value: &Value<'_>, owner: &str, env: &dyn Env) -> Option<Secret> {
     if value.as_str().is_some() {
-        value.report(
-            "a secret is never written in the configuration itself",
-            Some(reference_hint(value, owner)),
-        );
+        value.report("a secret is never written in the configuration itself", Some(reference_hint(value, owner)));
         return None;
     }
     if !value.is_table() {
-        value.wrong_type(
-            "a reference to a secret",
-            Some(reference_hint(value, owner)),
-        );
+        value.wrong_type("a reference to a secret", Some(reference_hint(value, owner)));
         return None;
     }
     let mut section = value.section()?;
@@ -78,10 +72,7 @@ pub(super) fn read_secret(value: &Value<'_>, owner: &str, env: &dyn Env) -> Opti
             None
         }
         (None, None) => {
-            value.report(
-                "says neither `env` nor `file`",
-                Some(reference_hint(value, owner)),
-            );
+            value.report("says neither `env` nor `file`", Some(reference_hint(value, owner)));
             None
         }
     }
@@ -125,31 +116,21 @@ fn from_file(value: &Value<'_>) -> Option<Secret> {
             Some(Secret(secret.to_owned()))
         }
         Err(error) => {
-            value.report(
-                format!("cannot read secret file {}: {error}", quoted(&path)),
-                None,
-            );
+            value.report(format!("cannot read secret file {}: {error}", quoted(&path)), None);
             None
         }
     }
 }
 
 fn is_variable_name(name: &str) -> bool {
-    name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
-        && !name.starts_with(|c: char| c.is_ascii_digit())
+    name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_') && !name.starts_with(|c: char| c.is_ascii_digit())
 }
 
 fn reference_hint(value: &Value<'_>, owner: &str) -> String {
     let key = last_part(&value.key);
     let variable: String = format!("{owner}_{}", key.trim_matches('"'))
         .chars()
-        .map(|c| {
-            if c.is_ascii_alphanumeric() {
-                c.to_ascii_uppercase()
-            } else {
-                '_'
-            }
-        })
+        .map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_uppercase() } else { '_' })
         .collect();
     format!("write {key} = {{ env = \"{variable}\" }} or {{ file = \"…\" }}")
 }

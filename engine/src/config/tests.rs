@@ -81,10 +81,7 @@ fn monitor_with(line: &str) -> String {
 
 /// A right monitor with one rule, whose table starts in line 8 and whose further lines follow from line 11.
 fn rule_with(lines: &str) -> String {
-    format!(
-        "{}[[monitor.m.rule]]\nname = \"r\"\nmetric = \"avg\"\n{lines}\n",
-        monitor_with("")
-    )
+    format!("{}[[monitor.m.rule]]\nname = \"r\"\nmetric = \"avg\"\n{lines}\n", monitor_with(""))
 }
 
 /// A right monitor, and a table of a notifier or trigger that starts in line 8.
@@ -93,9 +90,7 @@ fn beside(lines: &str) -> String {
 }
 
 fn email_with(lines: &str) -> String {
-    beside(&format!(
-        "[notifier.n]\nkind = \"email\"\nfrom = \"a@example.com\"\nto = [\"b@example.com\"]\n{lines}"
-    ))
+    beside(&format!("[notifier.n]\nkind = \"email\"\nfrom = \"a@example.com\"\nto = [\"b@example.com\"]\n{lines}"))
 }
 
 #[track_caller]
@@ -168,13 +163,7 @@ fn the_example_of_the_manual_is_read_in_full() {
     let NotifierConfig::Email(email) = &config.notifiers["oncall"] else {
         panic!("an e-mail");
     };
-    assert_eq!(
-        email.smtp,
-        SmtpUrl::StartTls {
-            host: "mail.example.com".to_owned(),
-            port: 587
-        }
-    );
+    assert_eq!(email.smtp, SmtpUrl::StartTls { host: "mail.example.com".to_owned(), port: 587 });
     assert_eq!(email.username.as_deref(), Some("limno"));
     assert_eq!(email.password.as_ref().map(Secret::expose), Some("hunter2"));
     assert_eq!(email.to, ["ml-oncall@example.com"]);
@@ -275,12 +264,7 @@ timeout = "1h"
     let NotifierConfig::Email(files) = &config.notifiers["files"] else {
         panic!("an e-mail");
     };
-    assert_eq!(
-        files.smtp,
-        SmtpUrl::File {
-            dir: "out/mail".into()
-        }
-    );
+    assert_eq!(files.smtp, SmtpUrl::File { dir: "out/mail".into() });
     let TriggerConfig::Command(local) = &config.triggers["local"] else {
         panic!("a command");
     };
@@ -319,10 +303,7 @@ fn several_problems_come_at_once_and_by_line() {
 fn unknown_keys_are_named_with_the_nearest_valid_one() {
     assert_problems(
         "monitors = 1\n",
-        &[
-            "limno.toml:1: monitors: unknown key `monitors`",
-            "  hint: did you mean `monitor`?",
-        ],
+        &["limno.toml:1: monitors: unknown key `monitors`", "  hint: did you mean `monitor`?"],
     );
     assert_problems(
         &monitor_with("zzz = 1").replace("timestamp", "timestmp"),
@@ -335,27 +316,19 @@ fn unknown_keys_are_named_with_the_nearest_valid_one() {
     );
     assert_problems(
         &rule_with("above = 1\ncolums = [\"a\"]"),
-        &[
-            "limno.toml:12: monitor.m.rule[0].colums: unknown key `colums`",
-            "  hint: did you mean `columns`?",
-        ],
+        &["limno.toml:12: monitor.m.rule[0].colums: unknown key `colums`", "  hint: did you mean `columns`?"],
     );
     assert_problems(
         &monitor_with("columns = { exlude = [\"a\"] }"),
-        &[
-            "limno.toml:4: monitor.m.columns.exlude: unknown key `exlude`",
-            "  hint: did you mean `exclude`?",
-        ],
+        &["limno.toml:4: monitor.m.columns.exlude: unknown key `exlude`", "  hint: did you mean `exclude`?"],
     );
     assert_problems(
         &monitor_with("").replace("time_series]", "timeseries]"),
-        &[
-            "limno.toml:5: monitor.m.timeseries: unknown key `timeseries`",
-            "  hint: did you mean `time_series`?",
-        ],
+        &["limno.toml:5: monitor.m.timeseries: unknown key `timeseries`", "  hint: did you mean `time_series`?"],
     );
     assert_problems(
-        &monitor_with("snapshot = { every = 1 }").replace("[monitor.m.time_series]\n", "[notifier.n]\nkind=\"webhook\"\nurl=\"https://a.b\"\n"),
+        &monitor_with("snapshot = { every = 1 }")
+            .replace("[monitor.m.time_series]\n", "[notifier.n]\nkind=\"webhook\"\nurl=\"https://a.b\"\n"),
         &[
             "limno.toml:4: monitor.m.snapshot.every: unknown key `every`",
             "limno.toml:8: notifier.n.timestamp: unknown key `timestamp`",
@@ -387,7 +360,10 @@ fn missing_keys_say_what_is_expected() {
 #[test]
 fn wrong_types_are_named_with_what_was_expected() {
     for (line, expected) in [
-        ("slices = \"origin\"", "slices: expected an array of strings, found a string\n  hint: write slices = [\"origin\"]"),
+        (
+            "slices = \"origin\"",
+            "slices: expected an array of strings, found a string\n  hint: write slices = [\"origin\"]",
+        ),
         ("slices = [1]", "slices[0]: expected a string, found an integer"),
         ("slices = [\" \"]", "slices[0]: is empty"),
         ("slices = [\"a\", \"a\"]", "slices[1]: `a` is given twice, first as monitor.m.slices[0]"),
@@ -395,16 +371,28 @@ fn wrong_types_are_named_with_what_was_expected() {
         ("columns = [\"a\"]", "columns: expected a table, found an array"),
         ("columns = { include = [] }", "columns.include: is empty, so no column would be looked at"),
         ("max_slices = 0", "max_slices: expected an integer from 1 to 1000000, found 0"),
-        ("max_slices = 99999999999999999999", "max_slices: expected an integer from 1 to 1000000, found 99999999999999999999"),
-        ("grace = 2", "grace: expected a duration, found an integer\n  hint: write a duration such as \"30s\", \"15m\", \"2h\" or \"1day\""),
-        ("grace = \"2 moons\"", "grace: `2 moons` is not a duration\n  hint: write a duration such as \"30s\", \"15m\", \"2h\" or \"1day\""),
+        (
+            "max_slices = 99999999999999999999",
+            "max_slices: expected an integer from 1 to 1000000, found 99999999999999999999",
+        ),
+        (
+            "grace = 2",
+            "grace: expected a duration, found an integer\n  hint: write a duration such as \"30s\", \"15m\", \"2h\" or \"1day\"",
+        ),
+        (
+            "grace = \"2 moons\"",
+            "grace: `2 moons` is not a duration\n  hint: write a duration such as \"30s\", \"15m\", \"2h\" or \"1day\"",
+        ),
         ("precision = \"exakt\"", "precision: `exakt` is none of bounded, exact\n  hint: did you mean `exact`?"),
         ("max_buckets = 8", "max_buckets: expected an integer from 16 to 1048576, found 8"),
         ("bins = 1", "bins: expected an integer from 2 to 1000, found 1"),
         ("bins = []", "bins: expected 1 to 999 edges, found 0"),
         ("bins = [1, 1]", "bins[1]: edges must increase, but 1 follows 1"),
         ("bins = [1, nan]", "bins[1]: expected a finite decimal number"),
-        ("week_start = \"mondy\"", "week_start: `mondy` is none of monday, tuesday, wednesday, thursday, friday, saturday, sunday\n  hint: did you mean `monday`?"),
+        (
+            "week_start = \"mondy\"",
+            "week_start: `mondy` is none of monday, tuesday, wednesday, thursday, friday, saturday, sunday\n  hint: did you mean `monday`?",
+        ),
         ("rule = 1", "rule: expected an array of tables, found an integer\n  hint: write [[monitor.m.rule]]"),
     ] {
         assert_problems(&monitor_with(line), &[&format!("limno.toml:4: monitor.m.{expected}")]);
@@ -425,9 +413,18 @@ fn schedules_and_time_zones_are_checked() {
         ("schedule = \"61 0 * * * *\"", "schedule: `61 0 * * * *` is not a schedule: number out of bounds"),
         ("schedule = \"* * * * * * *\"", "schedule: a schedule has six fields, this one has 7"),
         ("schedule = \"0 0 * * * wat\"", "schedule: `0 0 * * * wat` is not a schedule: "),
-        ("timezone = \"Europe/Roma\"", "timezone: `Europe/Roma` is not an IANA time zone\n  hint: did you mean `Europe/Rome`?"),
-        ("timezone = \"europe/rome\"", "timezone: `europe/rome` is not an IANA time zone\n  hint: did you mean `Europe/Rome`?"),
-        ("timezone = \"Middle Earth\"", "timezone: `Middle Earth` is not an IANA time zone\n  hint: the nearest valid name is `"),
+        (
+            "timezone = \"Europe/Roma\"",
+            "timezone: `Europe/Roma` is not an IANA time zone\n  hint: did you mean `Europe/Rome`?",
+        ),
+        (
+            "timezone = \"europe/rome\"",
+            "timezone: `europe/rome` is not an IANA time zone\n  hint: did you mean `Europe/Rome`?",
+        ),
+        (
+            "timezone = \"Middle Earth\"",
+            "timezone: `Middle Earth` is not an IANA time zone\n  hint: the nearest valid name is `",
+        ),
     ] {
         let shown = problems(&monitor_with(line));
         let expected = format!("limno.toml:4: monitor.m.{expected}");
@@ -453,10 +450,14 @@ fn granularities_and_kinds_are_checked() {
     );
     assert_problems(
         &monitor_with("snapshot = {}"),
-        &["limno.toml:5: monitor.m.time_series: a second kind beside monitor.m.snapshot in line 4, expected exactly one"],
+        &[
+            "limno.toml:5: monitor.m.time_series: a second kind beside monitor.m.snapshot in line 4, expected exactly one",
+        ],
     );
     assert_problems(
-        &beside("[monitor.i]\ntable=\"t\"\noutput=\"o\"\n[monitor.i.inference_log]\ntimestamp=\"t\"\ngranularities=[\"1 day\"]\nprediction=\"p\"\nproblem_type=\"regresion\""),
+        &beside(
+            "[monitor.i]\ntable=\"t\"\noutput=\"o\"\n[monitor.i.inference_log]\ntimestamp=\"t\"\ngranularities=[\"1 day\"]\nprediction=\"p\"\nproblem_type=\"regresion\"",
+        ),
         &[
             "limno.toml:11: monitor.i.inference_log.model_id: is missing, expected the column that says which model",
             "limno.toml:15: monitor.i.inference_log.problem_type: `regresion` is none of regression, classification",
@@ -486,28 +487,61 @@ fn names_are_checked() {
         &["limno.toml:13: monitor.m.rule[1].name: `r` is already the name of the rule in line 9"],
     );
     let shown = problems(&beside("[notifier.a]\n[notifier.a]"));
-    assert!(shown.starts_with("limno.toml:9: duplicate key"), "{shown}");
+    assert!(shown.starts_with("limno.toml:9: duplicate key `a`"), "{shown}");
 }
 
 #[test]
 fn rules_are_checked() {
     for (lines, expected) in [
-        ("", "8: monitor.m.rule[0]: has no condition\n  hint: add one of above = x, below = x, outside = [a, b], change_above = x"),
-        ("above = 1\nbelow = 0", "12: monitor.m.rule[0].below: a second condition beside monitor.m.rule[0].above in line 11\n  hint: write one rule for each condition"),
+        (
+            "",
+            "8: monitor.m.rule[0]: has no condition\n  hint: add one of above = x, below = x, outside = [a, b], change_above = x",
+        ),
+        (
+            "above = 1\nbelow = 0",
+            "12: monitor.m.rule[0].below: a second condition beside monitor.m.rule[0].above in line 11\n  hint: write one rule for each condition",
+        ),
         ("above = \"1\"", "11: monitor.m.rule[0].above: expected a number, found a string"),
         ("above = inf", "11: monitor.m.rule[0].above: expected a finite decimal number"),
-        ("outside = [1]", "11: monitor.m.rule[0].outside: expected two numbers, found 1\n  hint: write outside = [a, b]"),
-        ("outside = [2, 1]", "11: monitor.m.rule[0].outside: the range [2, 1] is empty\n  hint: write outside = [1, 2]"),
-        ("change_above = -1", "11: monitor.m.rule[0].change_above: a change is never below zero, so every one would be a breach"),
-        ("above = 1\nbreaches = 2", "12: monitor.m.rule[0].breaches: 2 breaches cannot be among 1 windows\n  hint: set windows = 2 or more"),
+        (
+            "outside = [1]",
+            "11: monitor.m.rule[0].outside: expected two numbers, found 1\n  hint: write outside = [a, b]",
+        ),
+        (
+            "outside = [2, 1]",
+            "11: monitor.m.rule[0].outside: the range [2, 1] is empty\n  hint: write outside = [1, 2]",
+        ),
+        (
+            "change_above = -1",
+            "11: monitor.m.rule[0].change_above: a change is never below zero, so every one would be a breach",
+        ),
+        (
+            "above = 1\nbreaches = 2",
+            "12: monitor.m.rule[0].breaches: 2 breaches cannot be among 1 windows\n  hint: set windows = 2 or more",
+        ),
         ("above = 1\nwindows = 0", "12: monitor.m.rule[0].windows: expected an integer from 1 to 10000, found 0"),
-        ("above = 1\nseverity = \"crit\"", "12: monitor.m.rule[0].severity: `crit` is none of info, warning, critical\n  hint: did you mean `critical`?"),
-        ("above = 1\nagainst = \"baseline\"", "12: monitor.m.rule[0].against: `baseline` is none of BASELINE, CONSECUTIVE\n  hint: did you mean `BASELINE`?"),
-        ("above = 1\nagainst = \"BASELINE\"", "12: monitor.m.rule[0].against: monitor `m` has no baseline\n  hint: add baseline = \"…\" to the monitor, or compare with CONSECUTIVE"),
-        ("above = 1\ngranularity = \"1 hour\"", "12: monitor.m.rule[0].granularity: `1 hour` is not a granularity of monitor `m`\n  hint: valid names: 1 day, 1 week"),
+        (
+            "above = 1\nseverity = \"crit\"",
+            "12: monitor.m.rule[0].severity: `crit` is none of info, warning, critical\n  hint: did you mean `critical`?",
+        ),
+        (
+            "above = 1\nagainst = \"baseline\"",
+            "12: monitor.m.rule[0].against: `baseline` is none of BASELINE, CONSECUTIVE\n  hint: did you mean `BASELINE`?",
+        ),
+        (
+            "above = 1\nagainst = \"BASELINE\"",
+            "12: monitor.m.rule[0].against: monitor `m` has no baseline\n  hint: add baseline = \"…\" to the monitor, or compare with CONSECUTIVE",
+        ),
+        (
+            "above = 1\ngranularity = \"1 hour\"",
+            "12: monitor.m.rule[0].granularity: `1 hour` is not a granularity of monitor `m`\n  hint: valid names: 1 day, 1 week",
+        ),
         ("above = 1\nslices = \"no\"", "12: monitor.m.rule[0].slices: expected true or false, found a string"),
         ("above = 1\ncolumns = []", "12: monitor.m.rule[0].columns: is empty, so the rule would look at no column"),
-        ("above = 1\ntrigger = [\"x\"]", "12: monitor.m.rule[0].trigger[0]: there is no trigger `x`\n  hint: add a table [trigger.x]"),
+        (
+            "above = 1\ntrigger = [\"x\"]",
+            "12: monitor.m.rule[0].trigger[0]: there is no trigger `x`\n  hint: add a table [trigger.x]",
+        ),
     ] {
         assert_problems(&rule_with(lines), &[&format!("limno.toml:{expected}")]);
     }
@@ -523,18 +557,28 @@ fn rules_are_checked() {
 #[test]
 fn secrets_are_references_and_their_values_never_show() {
     let token = |token: &str| {
-        beside(&format!(
-            "[trigger.t]\nkind = \"databricks_job\"\nhost = \"https://a.b\"\njob_id = 1\ntoken = {token}"
-        ))
+        beside(&format!("[trigger.t]\nkind = \"databricks_job\"\nhost = \"https://a.b\"\njob_id = 1\ntoken = {token}"))
     };
     for (text, expected) in [
-        ("\"dapi-literal\"", "token: a secret is never written in the configuration itself\n  hint: write token = { env = \"T_TOKEN\" } or { file = \"…\" }"),
-        ("7", "token: expected a reference to a secret, found an integer\n  hint: write token = { env = \"T_TOKEN\" } or { file = \"…\" }"),
+        (
+            "\"dapi-literal\"",
+            "token: a secret is never written in the configuration itself\n  hint: write token = { env = \"T_TOKEN\" } or { file = \"…\" }",
+        ),
+        (
+            "7",
+            "token: expected a reference to a secret, found an integer\n  hint: write token = { env = \"T_TOKEN\" } or { file = \"…\" }",
+        ),
         ("{}", "token: says neither `env` nor `file`\n  hint: write token = { env = \"T_TOKEN\" } or { file = \"…\" }"),
         ("{ env = \"A\", file = \"b\" }", "token: both `env` and `file` are given, expected one of them"),
-        ("{ env = \"NOPE\" }", "token.env: environment variable `NOPE` is not set\n  hint: set NOPE where limno runs, or use { file = \"…\" }"),
+        (
+            "{ env = \"NOPE\" }",
+            "token.env: environment variable `NOPE` is not set\n  hint: set NOPE where limno runs, or use { file = \"…\" }",
+        ),
         ("{ env = \"EMPTY\" }", "token.env: environment variable `EMPTY` is empty"),
-        ("{ env = \"dapi-literal\" }", "token.env: is not the name of an environment variable\n  hint: name the variable that holds the secret: letters, digits and underscores"),
+        (
+            "{ env = \"dapi-literal\" }",
+            "token.env: is not the name of an environment variable\n  hint: name the variable that holds the secret: letters, digits and underscores",
+        ),
     ] {
         let text = token(text);
         assert_problems(&text, &[&format!("limno.toml:12: trigger.t.{expected}")]);
@@ -564,21 +608,54 @@ fn secrets_are_references_and_their_values_never_show() {
 #[test]
 fn mail_notifiers_are_checked() {
     for (lines, expected) in [
-        ("smtp = \"http://x\"", "12: notifier.n.smtp: is not the address of a mail server\n  hint: write smtps://HOST:465, smtp+starttls://HOST:587, smtp://HOST:25 or file:FOLDER"),
-        ("smtp = \"mail.example.com\"", "12: notifier.n.smtp: is not the address of a mail server\n  hint: write smtps://HOST:465, smtp+starttls://HOST:587, smtp://HOST:25 or file:FOLDER"),
-        ("smtp = \"smtps://limno:pw@mail\"", "12: notifier.n.smtp: an address holds no user name or password\n  hint: use username = \"…\" and password = { env = \"…\" }"),
-        ("smtp = \"smtps://mail/x\"", "12: notifier.n.smtp: nothing may follow the host and port of a mail server\n  hint: write smtps://HOST:465, smtp+starttls://HOST:587, smtp://HOST:25 or file:FOLDER"),
-        ("smtp = \"file://host/x\"", "12: notifier.n.smtp: a file: address names no host\n  hint: write smtps://HOST:465, smtp+starttls://HOST:587, smtp://HOST:25 or file:FOLDER"),
-        ("smtp = \"smtps://mail\"\nusername = \"u\"", "13: notifier.n.username: a user name without a password\n  hint: add password = { env = \"…\" }, or leave both out"),
-        ("smtp = \"smtps://mail\"\npassword = { env = \"SMTP_PASSWORD\" }", "13: notifier.n.password: a password without a user name\n  hint: add username = \"…\", or leave both out"),
-        ("smtp = \"smtp://mail\"\nusername = \"u\"\npassword = { env = \"SMTP_PASSWORD\" }", "12: notifier.n.smtp: a login over smtp:// would cross the network unencrypted\n  hint: use smtp+starttls:// or smtps://"),
-        ("smtp = \"file:x\"\nusername = \"u\"\npassword = { env = \"SMTP_PASSWORD\" }", "13: notifier.n.username: a folder takes no login"),
-        ("smtp = \"smtps://mail\"\nca_file = \"no/such.pem\"", "13: notifier.n.ca_file: there is no file `no/such.pem`\n  hint: name a PEM file with the certificates to trust"),
+        (
+            "smtp = \"http://x\"",
+            "12: notifier.n.smtp: is not the address of a mail server\n  hint: write smtps://HOST:465, smtp+starttls://HOST:587, smtp://HOST:25 or file:FOLDER",
+        ),
+        (
+            "smtp = \"mail.example.com\"",
+            "12: notifier.n.smtp: is not the address of a mail server\n  hint: write smtps://HOST:465, smtp+starttls://HOST:587, smtp://HOST:25 or file:FOLDER",
+        ),
+        (
+            "smtp = \"smtps://limno:pw@mail\"",
+            "12: notifier.n.smtp: an address holds no user name or password\n  hint: use username = \"…\" and password = { env = \"…\" }",
+        ),
+        (
+            "smtp = \"smtps://mail/x\"",
+            "12: notifier.n.smtp: nothing may follow the host and port of a mail server\n  hint: write smtps://HOST:465, smtp+starttls://HOST:587, smtp://HOST:25 or file:FOLDER",
+        ),
+        (
+            "smtp = \"file://host/x\"",
+            "12: notifier.n.smtp: a file: address names no host\n  hint: write smtps://HOST:465, smtp+starttls://HOST:587, smtp://HOST:25 or file:FOLDER",
+        ),
+        (
+            "smtp = \"smtps://mail\"\nusername = \"u\"",
+            "13: notifier.n.username: a user name without a password\n  hint: add password = { env = \"…\" }, or leave both out",
+        ),
+        (
+            "smtp = \"smtps://mail\"\npassword = { env = \"SMTP_PASSWORD\" }",
+            "13: notifier.n.password: a password without a user name\n  hint: add username = \"…\", or leave both out",
+        ),
+        (
+            "smtp = \"smtp://mail\"\nusername = \"u\"\npassword = { env = \"SMTP_PASSWORD\" }",
+            "12: notifier.n.smtp: a login over smtp:// would cross the network unencrypted\n  hint: use smtp+starttls:// or smtps://",
+        ),
+        (
+            "smtp = \"file:x\"\nusername = \"u\"\npassword = { env = \"SMTP_PASSWORD\" }",
+            "13: notifier.n.username: a folder takes no login",
+        ),
+        (
+            "smtp = \"smtps://mail\"\nca_file = \"no/such.pem\"",
+            "13: notifier.n.ca_file: there is no file `no/such.pem`\n  hint: name a PEM file with the certificates to trust",
+        ),
     ] {
         assert_problems(&email_with(lines), &[&format!("limno.toml:{expected}")]);
     }
-    for bad in ["nobody", "a@b@c", "a@example.com, b@example.com", "a@example.com\\nBcc: x@example.com", "A <a@example.com"] {
-        let text = email_with("smtp = \"file:x\"").replace("\"b@example.com\"", &format!("\"ok@example.com\",\n  \"{bad}\""));
+    for bad in
+        ["nobody", "a@b@c", "a@example.com, b@example.com", "a@example.com\\nBcc: x@example.com", "A <a@example.com"]
+    {
+        let text =
+            email_with("smtp = \"file:x\"").replace("\"b@example.com\"", &format!("\"ok@example.com\",\n  \"{bad}\""));
         let shown = problems(&text);
         assert!(shown.starts_with("limno.toml:12: notifier.n.to[1]: "), "{shown}");
         assert!(shown.contains("is not a mail address"), "{shown}");
@@ -616,21 +693,60 @@ fn smtp_addresses_have_default_ports_and_a_login_is_fine_on_loopback() {
 #[test]
 fn webhooks_and_triggers_are_checked() {
     for (lines, expected) in [
-        ("[notifier.n]\nkind = \"webhok\"", "9: notifier.n.kind: `webhok` is none of email, webhook\n  hint: did you mean `webhook`?"),
-        ("[notifier.n]\nkind = \"webhook\"\nurl = \"http://example.com/k3y\"", "10: notifier.n.url: http:// is allowed to this machine only, since it is readable on the way\n  hint: write https://…"),
-        ("[notifier.n]\nkind = \"webhook\"\nurl = \"ftp://example.com/k3y\"", "10: notifier.n.url: is not a web address\n  hint: write https://HOST/PATH"),
-        ("[notifier.n]\nkind = \"webhook\"\nurl = \"https://u:k3y@example.com\"", "10: notifier.n.url: an address holds no user name or password\n  hint: use a header or token = { env = \"…\" }"),
-        ("[notifier.n]\nkind = \"webhook\"\nurl = \"https://a.b\"\ntimeout = \"0s\"", "11: notifier.n.timeout: a timeout of zero would let nothing finish"),
-        ("[notifier.n]\nkind = \"webhook\"\nurl = \"https://a.b\"\nheaders = { \"a b\" = \"x\" }", "11: notifier.n.headers.\"a b\": `a b` cannot be the name of a header"),
-        ("[notifier.n]\nkind = \"webhook\"\nurl = \"https://a.b\"\nheaders = { X = \"a\\nb\" }", "11: notifier.n.headers.X: cannot be sent as a header: only visible ASCII characters and spaces"),
-        ("[notifier.n]\nkind = \"webhook\"\nurl = \"https://a.b\"\nheaders = { Host = \"x\" }", "11: notifier.n.headers.Host: host is set by limno itself"),
-        ("[notifier.n]\nkind = \"webhook\"\nurl = \"https://a.b\"\nheaders = { Authorization = \"Bearer k3y\" }", "11: notifier.n.headers.Authorization: a secret is never written in the configuration itself\n  hint: write Authorization = { env = \"N_AUTHORIZATION\" } or { file = \"…\" }"),
-        ("[trigger.t]\nkind = \"command\"\ncommand = \"rm -rf x\"", "10: trigger.t.command: expected an array of strings, found a string\n  hint: no shell reads it: write [\"program\", \"argument\"]"),
+        (
+            "[notifier.n]\nkind = \"webhok\"",
+            "9: notifier.n.kind: `webhok` is none of email, webhook\n  hint: did you mean `webhook`?",
+        ),
+        (
+            "[notifier.n]\nkind = \"webhook\"\nurl = \"http://example.com/k3y\"",
+            "10: notifier.n.url: http:// is allowed to this machine only, since it is readable on the way\n  hint: write https://…",
+        ),
+        (
+            "[notifier.n]\nkind = \"webhook\"\nurl = \"ftp://example.com/k3y\"",
+            "10: notifier.n.url: is not a web address\n  hint: write https://HOST/PATH",
+        ),
+        (
+            "[notifier.n]\nkind = \"webhook\"\nurl = \"https://u:k3y@example.com\"",
+            "10: notifier.n.url: an address holds no user name or password\n  hint: use a header or token = { env = \"…\" }",
+        ),
+        (
+            "[notifier.n]\nkind = \"webhook\"\nurl = \"https://a.b\"\ntimeout = \"0s\"",
+            "11: notifier.n.timeout: a timeout of zero would let nothing finish",
+        ),
+        (
+            "[notifier.n]\nkind = \"webhook\"\nurl = \"https://a.b\"\nheaders = { \"a b\" = \"x\" }",
+            "11: notifier.n.headers.\"a b\": `a b` cannot be the name of a header",
+        ),
+        (
+            "[notifier.n]\nkind = \"webhook\"\nurl = \"https://a.b\"\nheaders = { X = \"a\\nb\" }",
+            "11: notifier.n.headers.X: cannot be sent as a header: only visible ASCII characters and spaces",
+        ),
+        (
+            "[notifier.n]\nkind = \"webhook\"\nurl = \"https://a.b\"\nheaders = { Host = \"x\" }",
+            "11: notifier.n.headers.Host: host is set by limno itself",
+        ),
+        (
+            "[notifier.n]\nkind = \"webhook\"\nurl = \"https://a.b\"\nheaders = { Authorization = \"Bearer k3y\" }",
+            "11: notifier.n.headers.Authorization: a secret is never written in the configuration itself\n  hint: write Authorization = { env = \"N_AUTHORIZATION\" } or { file = \"…\" }",
+        ),
+        (
+            "[trigger.t]\nkind = \"command\"\ncommand = \"rm -rf x\"",
+            "10: trigger.t.command: expected an array of strings, found a string\n  hint: no shell reads it: write [\"program\", \"argument\"]",
+        ),
         ("[trigger.t]\nkind = \"command\"\ncommand = []", "10: trigger.t.command: names no program"),
         ("[trigger.t]\nkind = \"command\"\ncommand = [\"\"]", "10: trigger.t.command[0]: is empty"),
-        ("[trigger.t]\nkind = \"databricks_job\"\nhost = \"https://a.b/x\"\njob_id = 1\ntoken = { env = \"DATABRICKS_TOKEN\" }", "10: trigger.t.host: nothing may follow the host of a workspace\n  hint: write https://a.b"),
-        ("[trigger.t]\nkind = \"databricks_job\"\nhost = \"https://a.b\"\njob_id = 0\ntoken = { env = \"DATABRICKS_TOKEN\" }", "11: trigger.t.job_id: expected an integer from 1 to 9223372036854775807, found 0"),
-        ("[trigger.t]\nkind = \"databricks_job\"\nhost = \"https://a.b\"\njob_id = 1\ntoken = { env = \"DATABRICKS_TOKEN\" }\nparameters = { a = 1 }", "13: trigger.t.parameters.a: expected a string, found an integer"),
+        (
+            "[trigger.t]\nkind = \"databricks_job\"\nhost = \"https://a.b/x\"\njob_id = 1\ntoken = { env = \"DATABRICKS_TOKEN\" }",
+            "10: trigger.t.host: nothing may follow the host of a workspace\n  hint: write https://a.b",
+        ),
+        (
+            "[trigger.t]\nkind = \"databricks_job\"\nhost = \"https://a.b\"\njob_id = 0\ntoken = { env = \"DATABRICKS_TOKEN\" }",
+            "11: trigger.t.job_id: expected an integer from 1 to 9223372036854775807, found 0",
+        ),
+        (
+            "[trigger.t]\nkind = \"databricks_job\"\nhost = \"https://a.b\"\njob_id = 1\ntoken = { env = \"DATABRICKS_TOKEN\" }\nparameters = { a = 1 }",
+            "13: trigger.t.parameters.a: expected a string, found an integer",
+        ),
     ] {
         let text = beside(lines);
         assert_problems(&text, &[&format!("limno.toml:{expected}")]);
@@ -651,7 +767,6 @@ fn text_that_is_not_toml_is_a_problem_with_its_line() {
         ("[monitor.m]\ntable = \"a\"\ntable = \"b\"\n", 3),
     ] {
         let found = parse(text).expect_err("not TOML");
-        println!("{found}");
         assert_eq!((found.0[0].line, found.0[0].key.as_str()), (line, ""), "{found}");
     }
 }
@@ -668,10 +783,23 @@ fn a_file_is_loaded_or_named() {
     assert_eq!(config.file, path.to_string_lossy());
     assert!(config.monitor("flights").is_some() && config.monitor("x").is_none());
     std::fs::write(&path, "x = 1").expect("a file");
-    assert!(matches!(
-        Config::load(&path, &env()),
-        Err(LoadError::Problems(_))
-    ));
+    assert!(matches!(Config::load(&path, &env()), Err(LoadError::Problems(_))));
+}
+
+#[test]
+fn monitors_are_selected_by_name() {
+    let text = beside("[monitor.other]\ntable = \"t\"\noutput = \"o\"\nsnapshot = {}");
+    let config = parse(&text).expect("right");
+    let select = |names: &[&str]| {
+        let names: Vec<String> = names.iter().map(|&name| name.to_owned()).collect();
+        let selected = config.select(&names)?;
+        Ok::<_, UnknownMonitor>(selected.iter().map(|m| m.name.as_str()).collect::<Vec<_>>())
+    };
+    assert_eq!(select(&[]), Ok(vec!["m", "other"]));
+    assert_eq!(select(&["other", "m", "other"]), Ok(vec!["m", "other"]));
+    let error = select(&["m", "othr"]).expect_err("unknown");
+    assert_eq!(error.to_string(), "there is no monitor `othr` in `limno.toml`");
+    assert_eq!(error.hint.as_deref(), Some("did you mean `other`?"));
 }
 
 #[test]

@@ -89,52 +89,34 @@ enum Kind {
     Command,
 }
 
-const KINDS: &[(&str, Kind)] = &[
-    ("databricks_job", Kind::DatabricksJob),
-    ("command", Kind::Command),
-];
+const KINDS: &[(&str, Kind)] = &[("databricks_job", Kind::DatabricksJob), ("command", Kind::Command)];
 
 pub(super) fn read_trigger(name: &str, value: &Value<'_>, env: &dyn Env) -> Option<TriggerConfig> {
     let mut section = value.section()?;
-    let kind = section
-        .require("kind", "\"databricks_job\" or \"command\"")
-        .and_then(|kind| choice(&kind, KINDS));
+    let kind = section.require("kind", "\"databricks_job\" or \"command\"").and_then(|kind| choice(&kind, KINDS));
     match kind {
         None => {
             section.abandon();
             None
         }
-        Some(Kind::DatabricksJob) => {
-            read_databricks_job(name, section, env).map(TriggerConfig::DatabricksJob)
-        }
+        Some(Kind::DatabricksJob) => read_databricks_job(name, section, env).map(TriggerConfig::DatabricksJob),
         Some(Kind::Command) => read_command(name, section).map(TriggerConfig::Command),
     }
 }
 
-fn read_databricks_job(
-    name: &str,
-    mut section: Section<'_>,
-    env: &dyn Env,
-) -> Option<DatabricksJobConfig> {
+fn read_databricks_job(name: &str, mut section: Section<'_>, env: &dyn Env) -> Option<DatabricksJobConfig> {
     let line = section.line;
     let host = section
         .require("host", "the workspace, such as https://adb-1.azuredatabricks.net")
         .and_then(|value| read_host(&value));
-    let job_id = section
-        .require("job_id", "the number of the job")
-        .and_then(|value| value.integer(1..=i64::MAX));
+    let job_id = section.require("job_id", "the number of the job").and_then(|value| value.integer(1..=i64::MAX));
     let token = section
         .require("token", "{ env = \"DATABRICKS_TOKEN\" } or { file = \"…\" }")
         .and_then(|value| read_token(name, &value, env));
     let cooldown = section.take("cooldown").and_then(|value| value.duration());
-    let ca_file = section
-        .take("ca_file")
-        .and_then(|value| read_ca_file(&value));
+    let ca_file = section.take("ca_file").and_then(|value| read_ca_file(&value));
     let timeout = section.take("timeout").and_then(|value| value.timeout());
-    let parameters = section
-        .take("parameters")
-        .and_then(|value| value.section())
-        .map(read_parameters);
+    let parameters = section.take("parameters").and_then(|value| value.section()).map(read_parameters);
     section.finish();
     Some(DatabricksJobConfig {
         name: name.to_owned(),
@@ -164,10 +146,7 @@ fn read_host(value: &Value<'_>) -> Option<Url> {
 fn read_token(owner: &str, value: &Value<'_>, env: &dyn Env) -> Option<Secret> {
     let token = read_secret(value, owner, env)?;
     if !token.expose().bytes().all(|b| b.is_ascii_graphic()) {
-        value.report(
-            "holds something else than visible ASCII characters, so it is no token",
-            None,
-        );
+        value.report("holds something else than visible ASCII characters, so it is no token", None);
         return None;
     }
     Some(token)
@@ -175,9 +154,7 @@ fn read_token(owner: &str, value: &Value<'_>, env: &dyn Env) -> Option<Secret> {
 
 fn read_parameters(section: Section<'_>) -> BTreeMap<String, String> {
     let entries = section.into_entries().into_iter();
-    entries
-        .filter_map(|(name, value)| Some((name.to_owned(), value.string()?)))
-        .collect()
+    entries.filter_map(|(name, value)| Some((name.to_owned(), value.string()?))).collect()
 }
 
 fn read_command(name: &str, mut section: Section<'_>) -> Option<CommandConfig> {
@@ -200,10 +177,8 @@ fn read_command(name: &str, mut section: Section<'_>) -> Option<CommandConfig> {
 /// Arguments may be empty or given twice; the program may not be empty.
 fn read_words(value: &Value<'_>) -> Option<Vec<String>> {
     if value.as_str().is_some() {
-        value.wrong_type(
-            "an array of strings",
-            Some("no shell reads it: write [\"program\", \"argument\"]".to_owned()),
-        );
+        value
+            .wrong_type("an array of strings", Some("no shell reads it: write [\"program\", \"argument\"]".to_owned()));
         return None;
     }
     let items = value.items("an array of strings")?;

@@ -25,6 +25,8 @@ pub struct ColumnGroups {
     scratch: Scratch,
     sorter: Sorter,
     interner: Interner,
+    /// Whether the categories are strings, which have lengths.
+    has_lengths: bool,
     /// Counts of interned strings per group, moved into the states when asked for.
     pending: Vec<hashbrown::HashMap<u32, u64>>,
 }
@@ -39,6 +41,7 @@ impl ColumnGroups {
             scratch: Scratch::default(),
             sorter: Sorter::default(),
             interner: Interner::default(),
+            has_lengths: false,
             pending: Vec::new(),
         }
     }
@@ -166,6 +169,7 @@ impl ColumnGroups {
         if !ColumnKind::can_be_categorical(array.data_type()) {
             return Err(unfit(array, "a category"));
         }
+        self.has_lengths = is_text(array.data_type());
         if let DataType::Dictionary(..) = array.data_type() {
             // Each key is interned once; rows count numbers.
             let dictionary = array.as_any_dictionary();
@@ -199,7 +203,8 @@ impl ColumnGroups {
             if let Values::Category(column) = &mut state.values {
                 for (id, count) in pending.drain() {
                     let string = &self.interner.strings[id as usize];
-                    column.categories.observe(string.as_bytes(), string.chars().count() as u64, count);
+                    let length = self.has_lengths.then(|| string.chars().count() as u64);
+                    column.categories.observe(string.as_bytes(), length, count);
                 }
             }
         }
@@ -271,6 +276,14 @@ fn wide_integers(array: &dyn Array) -> Result<Option<Vec<i128>>> {
         }
         _ => None,
     })
+}
+
+fn is_text(data_type: &DataType) -> bool {
+    match data_type {
+        DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => true,
+        DataType::Dictionary(_, values) => is_text(values),
+        _ => false,
+    }
 }
 
 /// The text that identifies each value.

@@ -18,7 +18,7 @@ pub fn unseen_share<I: Iterator<Item = (u64, u64)> + Clone>(cells: I) -> Option<
         cells.clone().fold((0u64, 0u64), |(unseen, total), (left, right)| {
             (unseen + if left == 0 { right } else { 0 }, total + right)
         });
-    shares(cells)?;
+    super::totals(cells)?;
     #[expect(clippy::cast_precision_loss, reason = "counts beyond 2^53 are not met")]
     Some(unseen as f64 / total as f64)
 }

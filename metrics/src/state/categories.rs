@@ -81,10 +81,13 @@ impl Categories {
         }
     }
 
-    /// Adds `times` values of the category `value`, which is `length` characters long.
-    pub fn observe(&mut self, value: &[u8], length: u64, times: u64) {
+    /// Adds `times` values of the category `value`, which is `length` characters long; `None` for categories that
+    /// are no strings and have no length.
+    pub fn observe(&mut self, value: &[u8], length: Option<u64>, times: u64) {
         if times > 0 {
-            self.lengths.observe(length, times);
+            if let Some(length) = length {
+                self.lengths.observe(length, times);
+            }
             self.add(value, times);
         }
     }
@@ -402,7 +405,7 @@ mod tests {
     fn of(values: &[String], limit: u32) -> Categories {
         let mut state = Categories::empty(limit, 0);
         for value in values {
-            state.observe(value.as_bytes(), value.chars().count() as u64, 1);
+            state.observe(value.as_bytes(), Some(value.chars().count() as u64), 1);
         }
         state
     }

@@ -1,0 +1,103 @@
+//! The commands of `limno`: arguments in, library calls, printed results. No logic of its own.
+
+pub mod args;
+mod check;
+mod compare;
+mod demo;
+mod files;
+pub mod output;
+mod profile;
+mod run;
+mod sql;
+
+use std::io::{IsTerminal, Write};
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use clap::Parser;
+use tracing_subscriber::EnvFilter;
+
+use crate::clock::SystemClock;
+use crate::config::{Config, ProcessEnv};
+use crate::engine::Engine;
+use crate::progress::Progress;
+use crate::{Error, Result};
+use args::{Args, Command};
+use limno_sql::session::SessionOptions;
+
+/// How a command ended, beside errors.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Outcome {
+    Done,
+    /// A rule fired, or a limit was passed, and the caller asked to be told by the exit code.
+    Fired,
+}
+
+/// The whole program: parses the process's arguments and runs the command.
+#[must_use]
+pub fn main() -> ExitCode {
+    let args = Args::parse();
+    // Logs are for those who ask: RUST_LOG=limno_engine=info.
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("off"));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return fail(&error.into()),
+    };
+    // Commands are large state machines: on the heap they cannot overflow a small stack.
+    match runtime.block_on(Box::pin(execute(args))) {
+        Ok(Outcome::Done) => ExitCode::SUCCESS,
+        Ok(Outcome::Fired) => ExitCode::from(3),
+        Err(error) => fail(&error),
+    }
+}
+
+fn fail(error: &Error) -> ExitCode {
+    if let Error::Io(error) = error
+        && error.kind() == std::io::ErrorKind::BrokenPipe
+    {
+        // Whoever read our output has read enough.
+        return ExitCode::SUCCESS;
+    }
+    let mut stderr = std::io::stderr().lock();
+    // Nothing can be said if standard error is gone; the exit code still tells.
+    drop(writeln!(stderr, "error: {}", message(error)));
+    ExitCode::from(error.exit_code())
+}
+
+/// The message of an error with the messages of its causes that it does not already contain.
+fn message(error: &Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = std::error::Error::source(error);
+    while let Some(error) = cause {
+        let more = error.to_string();
+        if !text.contains(&more) {
+            text.push_str(": ");
+            text.push_str(&more);
+        }
+        cause = error.source();
+    }
+    text
+}
+
+async fn execute(args: Args) -> Result<Outcome> {
+    let mut out = std::io::stdout().lock();
+    match &args.command {
+        Command::Demo(demo) => demo::execute(demo, &mut out).await,
+        Command::Check(check) => check::execute(&engine(&args)?, check, &mut out).await,
+        Command::Run(run) => run::execute(&engine(&args)?, run, &mut out).await,
+        Command::Compare(compare) => compare::execute(compare, &mut out).await,
+        Command::Profile(profile) => profile::execute(profile, &mut out).await,
+        Command::Sql(sql) => sql::execute(&engine(&args)?, sql, &mut out).await,
+    }
+}
+
+fn engine(args: &Args) -> Result<Engine> {
+    let config = Config::load(&args.config, &ProcessEnv)?;
+    Ok(Engine::new(config, Arc::new(SystemClock), Progress::on_terminal(), &SessionOptions::default()))
+}
+
+/// Whether a person reads standard output.
+fn is_interactive() -> bool {
+    std::io::stdout().is_terminal()
+}

@@ -1,0 +1,174 @@
+//! From states at the finest unit to states by window: merges, never another look at the data.
+
+use std::collections::BTreeMap;
+
+use limno_metrics::column::ColumnState;
+use limno_metrics::profile::FrozenColumn;
+use limno_sql::expression::SliceExpression;
+use limno_sql::plan::{SliceOf, StateRow};
+use limno_sql::window::{Calendar, Granularity, Window};
+
+use crate::{Error, Result};
+
+/// Slices of a window that become rows, per expression that is not a predicate.
+const TOP_SLICES: usize = 100;
+
+/// Which rows of the table a cell covers.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct CellKey {
+    /// Position among the monitor's granularities.
+    pub granularity: usize,
+    /// Start of the window.
+    pub start: i64,
+    /// The slice; `None` for all rows.
+    pub slice: Option<SliceOf>,
+    /// The model.
+    pub model: ModelKey,
+}
+
+/// Whose predictions.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum ModelKey {
+    /// All models' (the only one of a monitor without a model column).
+    All,
+    /// One model's; `None` for rows whose model id is null.
+    Id(Option<String>),
+}
+
+/// The frozen states of all columns over the rows of a key.
+#[derive(Debug)]
+pub struct Cell {
+    /// The window.
+    pub window: Window,
+    /// Rows.
+    pub rows: u64,
+    /// One for each column.
+    pub columns: Vec<FrozenColumn>,
+}
+
+struct Merging {
+    window: Window,
+    rows: u64,
+    states: Vec<ColumnState>,
+}
+
+impl Merging {
+    fn add(&mut self, row: &StateRow) -> Result<()> {
+        self.rows += row.rows;
+        for (ours, theirs) in self.states.iter_mut().zip(&row.states) {
+            ours.merge(theirs)?;
+        }
+        Ok(())
+    }
+
+    fn freeze(self) -> Result<Cell> {
+        let columns = self.states.iter().map(ColumnState::freeze).collect::<Result<_, _>>()?;
+        Ok(Cell { window: self.window, rows: self.rows, columns })
+    }
+}
+
+/// Merges rows by unit into cells by window; rows without a window are left out.
+///
+/// # Errors
+/// When states do not merge, or a slice expression has more values than `max_slices`.
+pub fn assemble(
+    rows: &[StateRow],
+    granularities: &[Granularity],
+    calendar: &Calendar,
+    slices: &[SliceExpression],
+    max_slices: usize,
+    has_models: bool,
+) -> Result<BTreeMap<CellKey, Cell>> {
+    check_slices(rows, slices, max_slices)?;
+    let mut merging: BTreeMap<CellKey, Merging> = BTreeMap::new();
+    for (granularity, &length) in granularities.iter().enumerate() {
+        for row in rows {
+            let Some(window) = row.window.and_then(|instant| calendar.window_of(length, instant)) else { continue };
+            for model in models(row, has_models) {
+                let key = CellKey { granularity, start: window.start, slice: row.slice.clone(), model };
+                add(&mut merging, key, window, row)?;
+            }
+        }
+    }
+    keep_top(&mut merging, slices);
+    freeze(merging)
+}
+
+/// Merges all rows into one window's cells, for tables without a time.
+///
+/// # Errors
+/// As [`assemble`].
+pub fn assemble_whole(
+    rows: &[StateRow],
+    window: Window,
+    slices: &[SliceExpression],
+    max_slices: usize,
+    has_models: bool,
+) -> Result<BTreeMap<CellKey, Cell>> {
+    check_slices(rows, slices, max_slices)?;
+    let mut merging = BTreeMap::new();
+    for row in rows {
+        for model in models(row, has_models) {
+            let key = CellKey { granularity: 0, start: window.start, slice: row.slice.clone(), model };
+            add(&mut merging, key, window, row)?;
+        }
+    }
+    keep_top(&mut merging, slices);
+    freeze(merging)
+}
+
+fn models(row: &StateRow, has_models: bool) -> impl Iterator<Item = ModelKey> {
+    let own = has_models.then(|| ModelKey::Id(row.model.clone()));
+    [Some(ModelKey::All), own].into_iter().flatten()
+}
+
+fn add(merging: &mut BTreeMap<CellKey, Merging>, key: CellKey, window: Window, row: &StateRow) -> Result<()> {
+    match merging.get_mut(&key) {
+        Some(cell) => cell.add(row),
+        None => {
+            merging.insert(key, Merging { window, rows: row.rows, states: row.states.clone() });
+            Ok(())
+        }
+    }
+}
+
+fn freeze(merging: BTreeMap<CellKey, Merging>) -> Result<BTreeMap<CellKey, Cell>> {
+    merging.into_iter().map(|(key, cell)| Ok((key, cell.freeze()?))).collect()
+}
+
+fn check_slices(rows: &[StateRow], slices: &[SliceExpression], max_slices: usize) -> Result<()> {
+    for (index, slice) in slices.iter().enumerate() {
+        let mut values: Vec<&SliceOf> =
+            rows.iter().filter_map(|row| row.slice.as_ref()).filter(|of| of.expression == index).collect();
+        values.sort_unstable();
+        values.dedup();
+        if values.len() > max_slices {
+            return Err(Error::TooManySlices { key: slice.key.clone(), values: values.len(), limit: max_slices });
+        }
+    }
+    Ok(())
+}
+
+/// Keeps the most frequent values of each expression in each window, ties by value.
+fn keep_top(merging: &mut BTreeMap<CellKey, Merging>, slices: &[SliceExpression]) {
+    let mut ranked: BTreeMap<(usize, i64, usize), Vec<(u64, Option<String>)>> = BTreeMap::new();
+    for (key, cell) in merging.iter().filter(|(key, _)| key.model == ModelKey::All) {
+        if let Some(slice) = key.slice.as_ref().filter(|slice| !slices[slice.expression].is_predicate) {
+            let at = (key.granularity, key.start, slice.expression);
+            ranked.entry(at).or_default().push((cell.rows, slice.value.clone()));
+        }
+    }
+    for ((granularity, start, expression), mut values) in ranked {
+        if values.len() <= TOP_SLICES {
+            continue;
+        }
+        values.sort_unstable_by(|a, b| b.0.cmp(&a.0).then_with(|| a.1.cmp(&b.1)));
+        values.truncate(TOP_SLICES);
+        merging.retain(|key, _| {
+            let is_elsewhere = key.granularity != granularity
+                || key.start != start
+                || key.slice.as_ref().is_none_or(|slice| slice.expression != expression);
+            is_elsewhere || key.slice.as_ref().is_some_and(|of| values.iter().any(|(_, value)| *value == of.value))
+        });
+    }
+}

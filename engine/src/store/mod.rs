@@ -1,0 +1,68 @@
+//! Metric tables as Delta tables: the one place that writes.
+
+use std::path::Path;
+
+use arrow::array::RecordBatch;
+use datafusion::prelude::SessionContext;
+use deltalake::operations::write::SchemaMode;
+use deltalake::protocol::SaveMode;
+use deltalake::{DeltaTable, DeltaTableBuilder, DeltaTableError};
+use limno_sql::source::Source;
+use url::Url;
+
+use crate::{Error, Result};
+
+/// Whether the rows of a table are replaced or added to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    /// The new rows take the place of all others, in one commit.
+    Replace,
+    /// The new rows stand beside the others.
+    Append,
+}
+
+/// Writes `rows` to the table at `uri`, which is created if it is not there, in one commit.
+///
+/// # Errors
+/// [`Error::Write`]; the table is then as it was.
+pub async fn write(uri: &str, rows: RecordBatch, mode: Mode) -> Result<()> {
+    let failed = |source: DeltaTableError| Error::Write { table: uri.to_owned(), source: Box::new(source) };
+    let table = open_or_new(uri).await.map_err(failed)?;
+    let (save, schema) = match mode {
+        // A monitor whose model column was renamed writes another schema; old rows are gone with it.
+        Mode::Replace => (SaveMode::Overwrite, SchemaMode::Overwrite),
+        Mode::Append => (SaveMode::Append, SchemaMode::Merge),
+    };
+    table.write([rows]).with_save_mode(save).with_schema_mode(schema).await.map_err(failed)?;
+    Ok(())
+}
+
+async fn open_or_new(uri: &str) -> Result<DeltaTable, DeltaTableError> {
+    let path = limno_sql::source::local_path(uri).map_err(|error| DeltaTableError::generic(error.to_string()))?;
+    create_folder(&path)?;
+    let path = path.canonicalize()?;
+    let url = Url::from_directory_path(&path)
+        .map_err(|()| DeltaTableError::generic(format!("{} is no folder", path.display())))?;
+    let builder = DeltaTableBuilder::from_url(url)?;
+    if path.join("_delta_log").is_dir() { builder.load().await } else { builder.build() }
+}
+
+fn create_folder(path: &Path) -> Result<(), DeltaTableError> {
+    std::fs::create_dir_all(path)
+        .map_err(|error| DeltaTableError::generic(format!("cannot create {}: {error}", path.display())))
+}
+
+/// All rows of the table at `uri`; `None` if it was never written.
+///
+/// # Errors
+/// When the table is there but does not read.
+pub async fn read(context: &SessionContext, uri: &str) -> Result<Option<RecordBatch>> {
+    let source = match Source::open(context, uri).await {
+        Ok(source) => source,
+        Err(limno_sql::Error::NotFound { .. }) => return Ok(None),
+        Err(error) => return Err(error.into()),
+    };
+    let schema = source.schema();
+    let batches = context.read_table(source.provider)?.collect().await?;
+    Ok(Some(arrow::compute::concat_batches(&schema, &batches)?))
+}

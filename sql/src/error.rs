@@ -1,0 +1,63 @@
+//! The crate's error.
+
+use datafusion::error::DataFusionError;
+use deltalake::DeltaTableError;
+
+/// An error of this crate.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// Nothing is there.
+    #[error("there is nothing at {uri}")]
+    NotFound {
+        /// What was asked for.
+        uri: String,
+    },
+    /// Something is there, but it is no table that we read.
+    #[error("{uri} is not a table: {message}")]
+    NotATable {
+        /// What was asked for.
+        uri: String,
+        /// What was found instead.
+        message: String,
+    },
+    /// A location that this build cannot reach.
+    #[error("{uri} cannot be read: {message}")]
+    Unsupported {
+        /// What was asked for.
+        uri: String,
+        /// What can be.
+        message: String,
+    },
+    /// A table that is there but does not read.
+    #[error("{uri} does not read: {source}")]
+    Unreadable {
+        /// What was asked for.
+        uri: String,
+        /// Why.
+        source: Box<DataFusionError>,
+    },
+    /// A Delta table whose log does not read.
+    #[error("the Delta table {uri} does not open: {source}")]
+    Delta {
+        /// What was asked for.
+        uri: String,
+        /// Why.
+        source: Box<DeltaTableError>,
+    },
+    /// A plan that could not be made or run.
+    #[error(transparent)]
+    DataFusion(Box<DataFusionError>),
+    /// A state that could not be read or merged.
+    #[error(transparent)]
+    Metrics(#[from] limno_metrics::Error),
+}
+
+impl From<DataFusionError> for Error {
+    fn from(error: DataFusionError) -> Self {
+        Self::DataFusion(Box::new(error))
+    }
+}
+
+/// `Result` with this crate's [`Error`].
+pub type Result<T, E = Error> = std::result::Result<T, E>;

@@ -1,0 +1,47 @@
+//! The seam behind which a plan runs: here today, on a cluster later.
+
+use std::fmt::Debug;
+
+use async_trait::async_trait;
+use datafusion::execution::SendableRecordBatchStream;
+use datafusion::logical_expr::LogicalPlan;
+use datafusion::prelude::SessionContext;
+
+use crate::Result;
+
+/// Runs logical plans over our registered functions.
+#[async_trait]
+pub trait PlanExecutor: Debug + Send + Sync {
+    /// Runs `plan` and streams its rows, in no particular order.
+    ///
+    /// # Errors
+    /// When the plan cannot be made physical; later errors come with the stream.
+    async fn execute(&self, plan: LogicalPlan) -> Result<SendableRecordBatchStream>;
+}
+
+/// Runs plans in this process.
+#[derive(Clone)]
+pub struct LocalExecutor {
+    context: SessionContext,
+}
+
+impl Debug for LocalExecutor {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("LocalExecutor").finish_non_exhaustive()
+    }
+}
+
+impl LocalExecutor {
+    /// Runs plans in `context`.
+    #[must_use]
+    pub const fn new(context: SessionContext) -> Self {
+        Self { context }
+    }
+}
+
+#[async_trait]
+impl PlanExecutor for LocalExecutor {
+    async fn execute(&self, plan: LogicalPlan) -> Result<SendableRecordBatchStream> {
+        Ok(self.context.execute_logical_plan(plan).await?.execute_stream().await?)
+    }
+}

@@ -1,0 +1,202 @@
+//! Tables and files as DataFusion providers, with the version that was read.
+//!
+//! A location is a Delta table, a Parquet or CSV file, or a folder of such files of one kind.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use arrow::datatypes::SchemaRef;
+use datafusion::catalog::TableProvider;
+use datafusion::datasource::file_format::FileFormat;
+use datafusion::datasource::file_format::csv::CsvFormat;
+use datafusion::datasource::file_format::parquet::ParquetFormat;
+use datafusion::datasource::listing::{ListingOptions, ListingTable, ListingTableConfig, ListingTableUrl};
+use datafusion::prelude::SessionContext;
+use deltalake::DeltaTableBuilder;
+use futures::TryStreamExt;
+use url::Url;
+
+use crate::{Error, Result};
+
+/// What is read, at one version.
+#[derive(Clone)]
+pub struct Source {
+    /// The location as the user gave it.
+    pub uri: String,
+    /// The version that will be read.
+    pub version: SourceVersion,
+    /// Its rows.
+    pub provider: Arc<dyn TableProvider>,
+}
+
+impl std::fmt::Debug for Source {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Source").field("uri", &self.uri).field("version", &self.version).finish_non_exhaustive()
+    }
+}
+
+/// Which data a source holds: equal versions hold equal rows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SourceVersion {
+    /// A version of a Delta table.
+    Delta {
+        /// The table's own id: a table dropped and created again has another.
+        table_id: String,
+        /// The version.
+        version: u64,
+    },
+    /// Files, told apart by name, size and time of change.
+    Files {
+        /// One line a file.
+        listing: String,
+    },
+}
+
+impl SourceVersion {
+    /// The Delta version, where there is one.
+    #[must_use]
+    pub const fn delta(&self) -> Option<u64> {
+        match self {
+            Self::Delta { version, .. } => Some(*version),
+            Self::Files { .. } => None,
+        }
+    }
+}
+
+impl std::fmt::Display for SourceVersion {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Delta { table_id, version } => write!(f, "delta {table_id} {version}"),
+            Self::Files { listing } => f.write_str(listing),
+        }
+    }
+}
+
+impl Source {
+    /// Opens what is at `uri`.
+    ///
+    /// # Errors
+    /// When nothing is there, when it is no table, or when it does not open.
+    pub async fn open(context: &SessionContext, uri: &str) -> Result<Self> {
+        let path = local_path(uri)?;
+        if !path.exists() {
+            return Err(Error::NotFound { uri: uri.to_owned() });
+        }
+        let path = path
+            .canonicalize()
+            .map_err(|error| Error::NotATable { uri: uri.to_owned(), message: error.to_string() })?;
+        if path.join("_delta_log").is_dir() {
+            open_delta(context, uri, &path).await
+        } else {
+            open_files(context, uri, &path).await
+        }
+    }
+
+    /// The schema.
+    #[must_use]
+    pub fn schema(&self) -> SchemaRef {
+        self.provider.schema()
+    }
+}
+
+/// The path of a location on this machine.
+///
+/// # Errors
+/// [`Error::Unsupported`] for any other place.
+pub fn local_path(uri: &str) -> Result<PathBuf> {
+    match Url::parse(uri) {
+        Ok(url) if url.scheme() == "file" => url
+            .to_file_path()
+            .map_err(|()| Error::Unsupported { uri: uri.to_owned(), message: "the file URL has a host".to_owned() }),
+        // One letter is a drive, not a scheme.
+        Ok(url) if url.scheme().len() > 1 && uri.contains("://") => Err(Error::Unsupported {
+            uri: uri.to_owned(),
+            message: format!(
+                "this version reads local paths and file:// URLs; {}:// is not supported yet",
+                url.scheme()
+            ),
+        }),
+        _ => Ok(PathBuf::from(uri)),
+    }
+}
+
+fn directory_url(uri: &str, path: &Path) -> Result<Url> {
+    Url::from_directory_path(path)
+        .map_err(|()| Error::NotATable { uri: uri.to_owned(), message: "its path is not absolute".to_owned() })
+}
+
+async fn open_delta(context: &SessionContext, uri: &str, path: &Path) -> Result<Source> {
+    let failed = |source| Error::Delta { uri: uri.to_owned(), source: Box::new(source) };
+    let table =
+        DeltaTableBuilder::from_url(directory_url(uri, path)?).map_err(failed)?.load().await.map_err(failed)?;
+    table.update_datafusion_session(&context.state()).map_err(failed)?;
+    let snapshot = table.snapshot().map_err(failed)?;
+    let version = SourceVersion::Delta {
+        table_id: snapshot.metadata().id().to_owned(),
+        version: table.version().unwrap_or_default(),
+    };
+    let provider = table.table_provider().await?;
+    Ok(Source { uri: uri.to_owned(), version, provider })
+}
+
+async fn open_files(context: &SessionContext, uri: &str, path: &Path) -> Result<Source> {
+    let unreadable = |source| Error::Unreadable { uri: uri.to_owned(), source: Box::new(source) };
+    let extension = if path.is_dir() { extension_within(uri, path)? } else { extension_of(path) };
+    let format: Arc<dyn FileFormat> = match extension.as_deref() {
+        Some("parquet") => Arc::new(ParquetFormat::default()),
+        Some("csv") => Arc::new(CsvFormat::default().with_has_header(true)),
+        _ => {
+            return Err(Error::NotATable {
+                uri: uri.to_owned(),
+                message: "expected a Delta table, a .parquet or .csv file, or a folder of such files".to_owned(),
+            });
+        }
+    };
+    let url = if path.is_dir() {
+        directory_url(uri, path)?
+    } else {
+        Url::from_file_path(path)
+            .map_err(|()| Error::NotATable { uri: uri.to_owned(), message: "its path is not absolute".to_owned() })?
+    };
+    let location = ListingTableUrl::try_new(url, None).map_err(unreadable)?;
+    let suffix = extension.map(|extension| format!(".{extension}")).unwrap_or_default();
+    let options = ListingOptions::new(format).with_file_extension(suffix);
+    let state = context.state();
+    let config = ListingTableConfig::new(location.clone())
+        .with_listing_options(options)
+        .infer_schema(&state)
+        .await
+        .map_err(unreadable)?;
+    let store = context.runtime_env().object_store(&location).map_err(unreadable)?;
+    let mut files: Vec<_> = store
+        .list(Some(location.prefix()))
+        .map_ok(|file| format!("{} {} {}", file.location, file.size, file.last_modified.timestamp_micros()))
+        .try_collect()
+        .await
+        .map_err(|error| unreadable(error.into()))?;
+    files.sort_unstable();
+    let provider = Arc::new(ListingTable::try_new(config).map_err(unreadable)?);
+    Ok(Source { uri: uri.to_owned(), version: SourceVersion::Files { listing: files.join("\n") }, provider })
+}
+
+fn extension_of(path: &Path) -> Option<String> {
+    Some(path.extension()?.to_str()?.to_ascii_lowercase())
+}
+
+/// The one kind of files in a folder.
+fn extension_within(uri: &str, path: &Path) -> Result<Option<String>> {
+    let failed = |message: String| Error::NotATable { uri: uri.to_owned(), message };
+    let mut found: Option<String> = None;
+    for entry in path.read_dir().map_err(|error| failed(error.to_string()))? {
+        let entry = entry.map_err(|error| failed(error.to_string()))?;
+        let extension = extension_of(&entry.path()).filter(|extension| extension == "parquet" || extension == "csv");
+        match (&found, extension) {
+            (Some(before), Some(extension)) if *before != extension => {
+                return Err(failed("it holds both .parquet and .csv files".to_owned()));
+            }
+            (None, Some(extension)) => found = Some(extension),
+            _ => {}
+        }
+    }
+    Ok(found)
+}
