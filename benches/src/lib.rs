@@ -1,1 +1,1 @@
-//! Placeholder
+//! Benchmarks. Results, with the commands that reproduce them, are in `RESULTS.md` beside this crate.

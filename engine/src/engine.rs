@@ -188,10 +188,12 @@ impl Engine {
             findings.iter().map(|finding| outbox::alert_id(name, &rules[finding.rule].name, finding)).collect();
         let log = self.read_log(places, name).await?;
         let breaches = describe(&findings, &ids, rules, &on)?;
-        let breaches = breaches.into_iter().zip(&findings).map(|(breach, finding)| (breach, finding.is_newest)).collect();
+        let breaches =
+            breaches.into_iter().zip(&findings).map(|(breach, finding)| (breach, finding.is_newest)).collect();
         let batch = Batch { config: &self.config, monitor: &monitor.config, places, now };
         let events = batch.events(breaches, &log)?;
-        let count = |status| events.iter().filter(|event| event.kind == event::Kind::Breach && event.status == status).count();
+        let count =
+            |status| events.iter().filter(|event| event.kind == event::Kind::Breach && event.status == status).count();
         let (new_breaches, historical_breaches) = (count(event::Status::New), count(event::Status::Historical));
         if !events.is_empty() {
             // One commit: a breach is never recorded without what is to be sent about it.

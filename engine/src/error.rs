@@ -70,9 +70,7 @@ impl Error {
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Config(_) | Self::Load(_) | Self::Usage { .. } => 2,
-            Self::Monitors(errors) => {
-                errors.iter().map(|(_, error)| error.exit_code()).min().unwrap_or(1)
-            }
+            Self::Monitors(errors) => errors.iter().map(|(_, error)| error.exit_code()).min().unwrap_or(1),
             _ => 1,
         }
     }

@@ -41,11 +41,10 @@ pub fn numeric(baseline: &Buckets, current: &Buckets, bins: &Bins) -> Vec<Bin> {
     let owns = own_values(baseline, bins);
     let edges = edges(baseline, bins);
     let is_own = |bucket: &Bucket| owns.binary_search_by_key(&bucket.cell, |own| own.cell).is_ok();
-    let mut result: Vec<Bin> = (0..=edges.len())
-        .map(|index| Bin { label: interval_label(&edges, index), baseline: 0, current: 0 })
-        .collect();
+    let mut result: Vec<Bin> =
+        (0..=edges.len()).map(|index| Bin { label: interval_label(&edges, index), baseline: 0, current: 0 }).collect();
     let first_own = result.len();
-    result.extend(owns.iter().map(|own| Bin { label: format!("= {}", own.least()), baseline: 0, current: 0 }));
+    result.extend(owns.iter().map(|own| Bin { label: format!("= {}", short(own.least())), baseline: 0, current: 0 }));
     for (buckets, is_baseline) in [(baseline, true), (current, false)] {
         for bucket in buckets.as_slice() {
             let index = if is_own(bucket) {
@@ -126,7 +125,11 @@ fn interval_label(edges: &[Edge], index: usize) -> String {
         (None, None) => "any value".to_owned(),
         (None, Some(to)) => format!("<= {}", short(to)),
         (Some(from), None) => format!("> {}", short(from)),
-        (Some(from), Some(to)) => format!("({}, {}]", short(from), short(to)),
+        (Some(from), Some(to)) => {
+            let (near, far) = (short(from), short(to));
+            // Values that differ only far behind the point are told apart by all their digits.
+            if near == far { format!("({from}, {to}]") } else { format!("({near}, {far}]") }
+        }
     }
 }
 

@@ -28,8 +28,19 @@ mod tests {
     #[test]
     fn order_and_round_trip() {
         let values = [
-            f64::NEG_INFINITY, f64::MIN, -1e16, -1.5, -f64::MIN_POSITIVE, -5e-324, 0.0, 5e-324, 1.0, 1.5, 1e300,
-            f64::MAX, f64::INFINITY,
+            f64::NEG_INFINITY,
+            f64::MIN,
+            -1e16,
+            -1.5,
+            -f64::MIN_POSITIVE,
+            -5e-324,
+            0.0,
+            5e-324,
+            1.0,
+            1.5,
+            1e300,
+            f64::MAX,
+            f64::INFINITY,
         ];
         for pair in values.windows(2) {
             assert!(key_of(pair[0]) < key_of(pair[1]), "{pair:?}");

@@ -124,8 +124,7 @@ impl FrozenColumn {
     #[must_use]
     pub fn profile(&self) -> ColumnProfile {
         let counts = self.state.counts();
-        let mut profile =
-            ColumnProfile { count: counts.rows, num_nulls: counts.nulls, ..ColumnProfile::default() };
+        let mut profile = ColumnProfile { count: counts.rows, num_nulls: counts.nulls, ..ColumnProfile::default() };
         match &self.state.values {
             Values::Numeric(column) => {
                 profile.num_zeros = Some(counts.zeros);
@@ -161,9 +160,8 @@ impl FrozenColumn {
                 profile.distinct_is_exact = Some(exact);
                 let items = categories.frequent_items(FREQUENT_ITEMS);
                 if items.is_empty() && categories.total() > 0 {
-                    profile.reason = Some(format!(
-                        "{distinct} categories, none of which is provably among the most frequent"
-                    ));
+                    profile.reason =
+                        Some(format!("{distinct} categories, none of which is provably among the most frequent"));
                 } else {
                     let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
                     profile.frequent_items =

@@ -92,6 +92,7 @@ fn power(exponent: i64) -> f64 {
 }
 
 #[cfg(test)]
+#[expect(clippy::float_cmp, reason = "rounding is right to the bit or wrong")]
 mod tests {
     use super::*;
 

@@ -152,13 +152,17 @@ impl StateQuery {
         let counts = typed(batch, ROWS)?;
         let counts = counts.as_primitive::<Int64Type>();
         let states = (0..self.columns.len())
-            .map(|index| Ok(arrow::compute::cast(typed(batch, &state_name(index))?, &DataType::Binary).map_err(|e| exec_datafusion_err!("{e}"))?))
+            .map(|index| {
+                Ok(arrow::compute::cast(typed(batch, &state_name(index))?, &DataType::Binary)
+                    .map_err(|e| exec_datafusion_err!("{e}"))?)
+            })
             .collect::<Result<Vec<_>>>()?;
         for row in 0..batch.num_rows() {
-            let slice = slices.iter().enumerate().find(|(_, values)| values.is_valid(row)).map(|(expression, values)| {
-                let value = values.as_string::<i32>().value(row).strip_prefix('=').map(str::to_owned);
-                SliceOf { expression, value }
-            });
+            let slice =
+                slices.iter().enumerate().find(|(_, values)| values.is_valid(row)).map(|(expression, values)| {
+                    let value = values.as_string::<i32>().value(row).strip_prefix('=').map(str::to_owned);
+                    SliceOf { expression, value }
+                });
             let decoded = states
                 .iter()
                 .zip(&self.columns)

@@ -127,8 +127,7 @@ fn directory_url(uri: &str, path: &Path) -> Result<Url> {
 
 async fn open_delta(context: &SessionContext, uri: &str, path: &Path) -> Result<Source> {
     let failed = |source| Error::Delta { uri: uri.to_owned(), source: Box::new(source) };
-    let table =
-        DeltaTableBuilder::from_url(directory_url(uri, path)?).map_err(failed)?.load().await.map_err(failed)?;
+    let table = DeltaTableBuilder::from_url(directory_url(uri, path)?).map_err(failed)?.load().await.map_err(failed)?;
     table.update_datafusion_session(&context.state()).map_err(failed)?;
     let snapshot = table.snapshot().map_err(failed)?;
     let version = SourceVersion::Delta {

@@ -65,10 +65,15 @@ impl Batch<'_> {
     /// When a message cannot be written as JSON, which would be a defect.
     pub fn events(&self, breaches: Vec<(Breach, bool)>, log: &Log) -> Result<Vec<Event>> {
         let name = &self.monitor.name;
-        let fresh: Vec<_> = breaches.into_iter().filter(|(breach, _)| !log.breaches.contains(&breach.alert_id)).collect();
-        let mut newest: Vec<&Breach> = fresh.iter().filter(|(_, is_newest)| *is_newest).map(|(breach, _)| breach).collect();
+        let fresh: Vec<_> =
+            breaches.into_iter().filter(|(breach, _)| !log.breaches.contains(&breach.alert_id)).collect();
+        let mut newest: Vec<&Breach> =
+            fresh.iter().filter(|(_, is_newest)| *is_newest).map(|(breach, _)| breach).collect();
         newest.sort_by(|a, b| {
-            b.severity.cmp(&a.severity).then_with(|| excess(b).total_cmp(&excess(a))).then_with(|| a.alert_id.cmp(&b.alert_id))
+            b.severity
+                .cmp(&a.severity)
+                .then_with(|| excess(b).total_cmp(&excess(a)))
+                .then_with(|| a.alert_id.cmp(&b.alert_id))
         });
         let mut events = Vec::new();
         let mut called = Vec::new();
@@ -82,7 +87,12 @@ impl Batch<'_> {
             }
         }
         for (notifier, breaches) in self.notifications(&newest) {
-            let historical = fresh.iter().filter(|(breach, is_newest)| !is_newest && self.rules_of(breach, |rule| &rule.notify).contains(&notifier)).count();
+            let historical = fresh
+                .iter()
+                .filter(|(breach, is_newest)| {
+                    !is_newest && self.rules_of(breach, |rule| &rule.notify).contains(&notifier)
+                })
+                .count();
             events.push(self.message(&notifier, &breaches, historical, &called)?);
         }
         events.extend(fresh.into_iter().map(|(breach, is_newest)| Event::breach(name, breach, is_newest, self.now)));
@@ -122,7 +132,10 @@ impl Batch<'_> {
     fn call(&self, trigger: &str, breach: &Breach, log: &Log) -> Result<Event> {
         let start = breach.window.0.timestamp_micros().to_string();
         // One call for a trigger and a window, whichever rule asks first.
-        let id = digest("limno/call/1", [Some(self.monitor.name.as_str()), Some(trigger), Some(&breach.granularity), Some(&start)]);
+        let id = digest(
+            "limno/call/1",
+            [Some(self.monitor.name.as_str()), Some(trigger), Some(&breach.granularity), Some(&start)],
+        );
         let request = TriggerRequest {
             token: idempotency_token(&self.monitor.name, &breach.rule, &breach.granularity, breach.window.0),
             monitor: self.monitor.name.clone(),
@@ -137,10 +150,8 @@ impl Batch<'_> {
         };
         let cooldown = self.config.triggers.get(trigger).map_or(Duration::ZERO, crate::config::TriggerConfig::cooldown);
         let cooldown = i64::try_from(cooldown.as_micros()).unwrap_or(i64::MAX);
-        let is_cooling = log
-            .last_calls
-            .get(trigger)
-            .is_some_and(|last| self.now.timestamp_micros() < last.saturating_add(cooldown));
+        let is_cooling =
+            log.last_calls.get(trigger).is_some_and(|last| self.now.timestamp_micros() < last.saturating_add(cooldown));
         let status = if is_cooling || log.calls.contains(&id) { Status::Suppressed } else { Status::Pending };
         let mut event = Event::new(&self.monitor.name, &id, Kind::Trigger, status, self.now);
         event.target = Some(trigger.to_owned());
@@ -213,7 +224,12 @@ pub struct Attempt {
 }
 
 /// Delivers everything that is pending, each once; gives the rows that say what came of it.
-pub async fn deliver(config: &Config, monitor: &str, pending: Vec<Pending>, now: DateTime<Utc>) -> (Vec<Event>, Vec<Attempt>) {
+pub async fn deliver(
+    config: &Config,
+    monitor: &str,
+    pending: Vec<Pending>,
+    now: DateTime<Utc>,
+) -> (Vec<Event>, Vec<Attempt>) {
     let (mut events, mut attempts) = (Vec::new(), Vec::new());
     for item in pending {
         let is_call = matches!(item.what, Outgoing::Call(_));

@@ -16,10 +16,19 @@ pub(super) async fn execute(engine: &Engine, args: &CheckArgs, out: &mut dyn Wri
         match bound {
             Ok(bound) => {
                 let columns = bound.columns.len();
-                writeln!(out, "monitor {name}: {} opens, {columns} columns, {} slices", bound.source.uri, bound.slices.len())?;
+                writeln!(
+                    out,
+                    "monitor {name}: {} opens, {columns} columns, {} slices",
+                    bound.source.uri,
+                    bound.slices.len()
+                )?;
                 if let Some(baseline) = &bound.baseline {
                     let compared = baseline.columns.iter().filter(|found| **found == BaselineColumn::Same).count();
-                    writeln!(out, "monitor {name}: baseline {} opens, {compared} of {columns} columns compare", baseline.source.uri)?;
+                    writeln!(
+                        out,
+                        "monitor {name}: baseline {} opens, {compared} of {columns} columns compare",
+                        baseline.source.uri
+                    )?;
                 }
             }
             Err(error) => failures.push(format!("monitor {name}: {error}")),
@@ -52,9 +61,5 @@ pub(super) async fn execute(engine: &Engine, args: &CheckArgs, out: &mut dyn Wri
             Err(error) => failures.push(format!("trigger {name}: {error}")),
         }
     }
-    if failures.is_empty() {
-        Ok(Outcome::Done)
-    } else {
-        Err(Error::Delivery { message: failures.join("\n") })
-    }
+    if failures.is_empty() { Ok(Outcome::Done) } else { Err(Error::Delivery { message: failures.join("\n") }) }
 }

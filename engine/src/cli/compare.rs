@@ -17,9 +17,9 @@ use super::args::{CompareArgs, FailOn};
 use super::files::{Measured, Table, output_error};
 use super::output::{Format, TableOptions, terminal_width, write_batches};
 use super::profile::without;
+use crate::Result;
 use crate::config::Bins;
 use crate::refresh::{DriftRow, ProfileRow, compare_columns, drift_batch, drift_options, profile_batch};
-use crate::Result;
 
 /// Columns that say nothing of two files compared once.
 const WITHOUT_MEANING: [&str; 10] = [
@@ -34,6 +34,8 @@ const WITHOUT_MEANING: [&str; 10] = [
     "window_complete",
     "refreshed_at",
 ];
+/// Columns that a table for reading leaves out; `jensen_shannon_distance` holds what `js_distance` does, and more.
+const TOO_WIDE: [&str; 4] = ["reference", "current", "psi_bins", "js_distance"];
 /// The same of the profiles inside.
 const WITHOUT_MEANING_INSIDE: [&str; 11] = [
     "window",
@@ -57,8 +59,8 @@ pub(super) async fn execute(args: &CompareArgs, out: &mut dyn Write) -> Result<O
         Some(limit) => passes(&batch, limit)?,
         None => false,
     };
-    // A terminal has no room for two profiles a row; the other formats have all.
-    let shown = if args.format == Format::Table { without(&batch, &["reference", "current"])? } else { batch };
+    // A terminal has no room for profiles and bins in a row; the other formats have all.
+    let shown = if args.format == Format::Table { without(&batch, &TOO_WIDE)? } else { batch };
     let options = TableOptions { width: terminal_width(), hide_empty: true };
     write_batches(out, args.format, &shown.schema(), &[shown], options).map_err(output_error)?;
     Ok(if is_passed { Outcome::Fired } else { Outcome::Done })

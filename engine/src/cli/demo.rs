@@ -67,7 +67,10 @@ async fn prepare(folder: &Path, progress: &Progress) -> Result<std::path::PathBu
     }
     if folder.read_dir()?.next().is_some() {
         return Err(Error::Usage {
-            message: format!("{} is not empty and holds no finished demo; remove it or name another folder", folder.display()),
+            message: format!(
+                "{} is not empty and holds no finished demo; remove it or name another folder",
+                folder.display()
+            ),
         });
     }
     let place = |name: &str| folder.join(name).to_string_lossy().into_owned();
@@ -87,7 +90,8 @@ async fn prepare(folder: &Path, progress: &Progress) -> Result<std::path::PathBu
 }
 
 fn read_flights() -> Result<RecordBatch> {
-    let broken = |error: &dyn std::fmt::Display| Error::Usage { message: format!("the embedded flights do not read: {error}") };
+    let broken =
+        |error: &dyn std::fmt::Display| Error::Usage { message: format!("the embedded flights do not read: {error}") };
     let builder =
         ParquetRecordBatchReaderBuilder::try_new(Bytes::from_static(FLIGHTS)).map_err(|error| broken(&error))?;
     let schema = Arc::clone(builder.schema());
@@ -98,7 +102,8 @@ fn read_flights() -> Result<RecordBatch> {
 
 /// The flights, which are in order of time, cut at the ends of months (UTC).
 fn by_month(flights: &RecordBatch) -> Result<Vec<RecordBatch>> {
-    let times = flights.column_by_name("time_hour").and_then(|times| times.as_primitive_opt::<TimestampMicrosecondType>());
+    let times =
+        flights.column_by_name("time_hour").and_then(|times| times.as_primitive_opt::<TimestampMicrosecondType>());
     let Some(times) = times else {
         return Err(Error::Usage { message: "the embedded flights have no time_hour".to_owned() });
     };

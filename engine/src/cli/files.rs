@@ -41,7 +41,9 @@ impl Table {
         for wanted in selection.include.iter().flatten().chain(&selection.categorical) {
             if !is_glob(&wanted.value) && !names.contains(&wanted.value.as_str()) {
                 let hint = name_hint(&wanted.value, &names).map(|hint| format!("\n  hint: {hint}")).unwrap_or_default();
-                return Err(Error::Usage { message: format!("{}: {uri} has no column {:?}{hint}", wanted.key, wanted.value) });
+                return Err(Error::Usage {
+                    message: format!("{}: {uri} has no column {:?}{hint}", wanted.key, wanted.value),
+                });
             }
         }
         let columns: Vec<(String, String, ColumnOptions)> = schema
@@ -49,7 +51,8 @@ impl Table {
             .iter()
             .filter(|field| selection.is_included(field.name()))
             .map(|field| {
-                let categorical = selection.is_categorical(field.name()) && ColumnKind::can_be_categorical(field.data_type());
+                let categorical =
+                    selection.is_categorical(field.name()) && ColumnKind::can_be_categorical(field.data_type());
                 let kind = if categorical { ColumnKind::Categorical } else { ColumnKind::of(field.data_type()) };
                 let options = match Precision::from(look.precision) {
                     // One look at two files can afford what a ledger of thousands of states cannot.
@@ -76,7 +79,9 @@ impl Table {
         let (rows, states) = match row {
             Some(row) => (row.rows, row.states),
             None => {
-                let empty = |(_, _, options): &(String, String, ColumnOptions)| limno_metrics::column::ColumnState::empty(options);
+                let empty = |(_, _, options): &(String, String, ColumnOptions)| {
+                    limno_metrics::column::ColumnState::empty(options)
+                };
                 (0, columns.iter().map(empty).collect())
             }
         };
@@ -94,9 +99,9 @@ impl Table {
 /// A location that is not there or no table is a mistake in the call.
 fn as_usage(error: limno_sql::Error) -> Error {
     match error {
-        limno_sql::Error::NotFound { .. } | limno_sql::Error::NotATable { .. } | limno_sql::Error::Unsupported { .. } => {
-            Error::Usage { message: error.to_string() }
-        }
+        limno_sql::Error::NotFound { .. }
+        | limno_sql::Error::NotATable { .. }
+        | limno_sql::Error::Unsupported { .. } => Error::Usage { message: error.to_string() },
         other => other.into(),
     }
 }

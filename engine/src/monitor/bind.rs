@@ -10,7 +10,9 @@ use limno_sql::plan::{StateQuery, TimeColumn};
 use limno_sql::source::Source;
 use limno_sql::window::{Calendar, Granularity, unit};
 
-use crate::config::{Located, MonitorConfig, MonitorKind, Precision, Problem, Problems, ProblemType, is_glob, name_hint};
+use crate::config::{
+    Located, MonitorConfig, MonitorKind, Precision, Problem, ProblemType, Problems, is_glob, name_hint,
+};
 use crate::{Error, Result};
 
 /// A monitor and its tables.
@@ -142,7 +144,11 @@ pub async fn bind(context: &SessionContext, config: &MonitorConfig, file: &str) 
     let slices = parse_slices(context, config, file, &schema, &mut problems)?;
     let columns = select_columns(config, &schema);
     if columns.is_empty() && problems.is_empty() {
-        problems.push(config.table.problem(file, "no column is left to profile", Some("see columns.include and columns.exclude".to_owned())));
+        problems.push(config.table.problem(
+            file,
+            "no column is left to profile",
+            Some("see columns.include and columns.exclude".to_owned()),
+        ));
     }
     if !problems.is_empty() {
         return Err(Problems(problems).into());
@@ -191,7 +197,9 @@ fn check_roles(config: &MonitorConfig, file: &str, schema: &Schema, problems: &m
         check_column(timestamp, file, schema, problems);
     }
     if let MonitorKind::InferenceLog { model_id, prediction, label, prediction_proba, .. } = &config.kind {
-        for column in [Some(model_id), Some(prediction), label.as_ref(), prediction_proba.as_ref()].into_iter().flatten() {
+        for column in
+            [Some(model_id), Some(prediction), label.as_ref(), prediction_proba.as_ref()].into_iter().flatten()
+        {
             check_column(column, file, schema, problems);
         }
     }
@@ -280,8 +288,7 @@ fn column_options(config: &MonitorConfig, name: &str, data_type: &DataType) -> C
         }
         _ => false,
     };
-    let is_categorical =
-        (is_class || config.columns.is_categorical(name)) && ColumnKind::can_be_categorical(data_type);
+    let is_categorical = (is_class || config.columns.is_categorical(name)) && ColumnKind::can_be_categorical(data_type);
     let kind = if is_categorical { ColumnKind::Categorical } else { ColumnKind::of(data_type) };
     match config.precision {
         Precision::Bounded { max_buckets } => ColumnOptions { max_buckets, ..ColumnOptions::new(kind) },
@@ -318,7 +325,8 @@ fn bind_baseline(
         .enumerate()
         .filter_map(|(index, slice)| Some((index, parse_slice(context, &slice.value, &fields).ok()?)))
         .collect();
-    let model = config.kind.model_id().map(|column| column.value.clone()).filter(|name| schema.field_with_name(name).is_ok());
+    let model =
+        config.kind.model_id().map(|column| column.value.clone()).filter(|name| schema.field_with_name(name).is_ok());
     Ok(BoundBaseline { source, columns: found, slices, model })
 }
 

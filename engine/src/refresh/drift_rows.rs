@@ -64,9 +64,8 @@ pub fn drift_batch(schema: &SchemaRef, rows: &[DriftRow], refreshed_at: i64) -> 
 }
 
 fn drift_column(field: &Field, rows: &[DriftRow], refreshed_at: i64) -> ArrayRef {
-    let double = |of: &dyn Fn(&DriftRow) -> Option<f64>| -> ArrayRef {
-        Arc::new(rows.iter().map(of).collect::<Float64Array>())
-    };
+    let double =
+        |of: &dyn Fn(&DriftRow) -> Option<f64>| -> ArrayRef { Arc::new(rows.iter().map(of).collect::<Float64Array>()) };
     let bigint = |of: &dyn Fn(&DriftRow) -> i64| -> ArrayRef {
         Arc::new(rows.iter().map(|row| Some(of(row))).collect::<Int64Array>())
     };
@@ -90,9 +89,9 @@ fn drift_column(field: &Field, rows: &[DriftRow], refreshed_at: i64) -> ArrayRef
         "percent_distinct_delta" => double(&|row| difference(row, ColumnProfile::percent_distinct)),
         "non_null_columns_delta" => non_null_deltas(rows),
         "js_distance" => double(&|row| row.drift.js.filter(|_| row.kind == Some(ColumnKind::Categorical))),
-        "ks_test" => tests(rows.iter().map(|row| {
-            row.drift.ks.map(|ks| Test { statistic: ks.statistic, pvalue: ks.pvalue })
-        })),
+        "ks_test" => {
+            tests(rows.iter().map(|row| row.drift.ks.map(|ks| Test { statistic: ks.statistic, pvalue: ks.pvalue })))
+        }
         "wasserstein_distance" => double(&|row| row.drift.wasserstein),
         "population_stability_index" => double(&|row| row.drift.psi),
         "chi_squared_test" => tests(rows.iter().map(|row| row.drift.chi_squared)),

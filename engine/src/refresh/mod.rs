@@ -12,5 +12,5 @@ pub use assemble::{Cell, CellKey, ModelKey, assemble, assemble_whole};
 pub use drift_rows::{DriftRow, drift_batch};
 pub use log::RefreshRow;
 pub use profile_rows::{ProfileRow, profile_batch};
-pub(crate) use runner::{compare_columns, drift_options, is_complete};
 pub use runner::{MetricRows, Refreshed, refresh};
+pub(crate) use runner::{compare_columns, drift_options, is_complete};

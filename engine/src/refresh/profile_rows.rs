@@ -74,7 +74,9 @@ fn profile_column(field: &Field, rows: &[ProfileRow], refreshed_at: i64) -> Arra
         "count" => bigint(&|profile| Some(profile.count)),
         "data_type" => strings(rows.iter().map(|row| row.data_type.as_deref())),
         "num_nulls" => Arc::new(
-            rows.iter().map(|row| Some(row).filter(is_column).map(|r| signed(r.profile.num_nulls))).collect::<Int64Array>(),
+            rows.iter()
+                .map(|row| Some(row).filter(is_column).map(|r| signed(r.profile.num_nulls)))
+                .collect::<Int64Array>(),
         ),
         "avg" => double(&|profile| profile.avg),
         "quantiles" => quantiles(rows),
@@ -92,7 +94,9 @@ fn profile_column(field: &Field, rows: &[ProfileRow], refreshed_at: i64) -> Arra
         "distinct_count" => bigint(&|profile| profile.distinct_count),
         "percent_nan" => double(&ColumnProfile::percent_nan),
         "percent_null" => Arc::new(
-            rows.iter().map(|row| Some(row).filter(is_column).and_then(|r| r.profile.percent_null())).collect::<Float64Array>(),
+            rows.iter()
+                .map(|row| Some(row).filter(is_column).and_then(|r| r.profile.percent_null()))
+                .collect::<Float64Array>(),
         ),
         "percent_zeros" => double(&ColumnProfile::percent_zeros),
         "percent_distinct" => double(&ColumnProfile::percent_distinct),

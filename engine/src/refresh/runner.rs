@@ -282,7 +282,10 @@ impl Writer<'_> {
         cell: &Cell,
         rows: &mut Vec<DriftRow>,
     ) -> Result<()> {
-        let gained = pairs.clone().zip(&cell.columns).filter_map(|((_, before), now)| Some((has_values(before?), has_values(now))));
+        let gained = pairs
+            .clone()
+            .zip(&cell.columns)
+            .filter_map(|((_, before), now)| Some((has_values(before?), has_values(now))));
         let (added, missing) = gained.fold((0, 0), |(added, missing), (before, now)| {
             (added + i32::from(now && !before), missing + i32::from(before && !now))
         });

@@ -14,8 +14,7 @@ use crate::alert::{BinShare, Breach};
 use crate::config::RuleConfig;
 
 /// The statistics shown before and after, where both sides have them.
-const SHOWN: [&str; 8] =
-    ["avg", "stddev", "median", "min", "max", "percent_null", "percent_zeros", "distinct_count"];
+const SHOWN: [&str; 8] = ["avg", "stddev", "median", "min", "max", "percent_null", "percent_zeros", "distinct_count"];
 /// Bins shown with a breach.
 const SHOWN_BINS: usize = 5;
 
@@ -136,14 +135,11 @@ impl<'a> Drifts<'a> {
     }
 
     /// The profile row that a drift row compares with, and its window.
-    fn comparison(
-        &self,
-        row: usize,
-        now: &Observation,
-    ) -> (Option<(&'static str, Observation)>, Option<(i64, i64)>) {
-        let model = now.model.as_ref().map(|own| {
-            if self.models.is_valid(row) { self.models.value(row).to_owned() } else { own.clone() }
-        });
+    fn comparison(&self, row: usize, now: &Observation) -> (Option<(&'static str, Observation)>, Option<(i64, i64)>) {
+        let model = now
+            .model
+            .as_ref()
+            .map(|own| if self.models.is_valid(row) { self.models.value(row).to_owned() } else { own.clone() });
         if self.rows.kind(row) == DRIFT_CONSECUTIVE {
             let window = self.windows[row];
             (Some((LOG_TYPE_INPUT, Observation { window, model, ..now.clone() })), window)

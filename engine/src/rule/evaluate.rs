@@ -96,11 +96,8 @@ fn evaluate_rule(
     newest: &BTreeMap<Option<String>, i64>,
     findings: &mut Vec<Finding>,
 ) -> Result<()> {
-    let (rows, kind) = if rule.is_on_drift() {
-        (on.drift, rule.against.to_string())
-    } else {
-        (on.profile, LOG_TYPE_INPUT.to_owned())
-    };
+    let (rows, kind) =
+        if rule.is_on_drift() { (on.drift, rule.against.to_string()) } else { (on.profile, LOG_TYPE_INPUT.to_owned()) };
     let values = rows.numbers(&rule.metric.value)?;
     let counts = rows.numbers("count")?;
     let only = rule.granularity.as_ref().map(|granularity| granularity.value.to_string());
@@ -136,10 +133,11 @@ fn evaluate_rule(
         };
         let broken: Vec<bool> = (0..points.len()).map(is_broken).collect();
         for (at, point) in points.iter().enumerate().filter(|&(at, _)| broken[at]) {
-            let from = granularity.map_or(point.start, |length| first_looked_at(&on.calendar, length, point, rule.windows));
+            let from =
+                granularity.map_or(point.start, |length| first_looked_at(&on.calendar, length, point, rule.windows));
             let recent = (0..=at).rev().take_while(|&before| points[before].start >= from);
-            let (looked_at, breached) =
-                recent.fold((0u32, 0u32), |(looked, breached), before| (looked + 1, breached + u32::from(broken[before])));
+            let (looked_at, breached) = recent
+                .fold((0u32, 0u32), |(looked, breached), before| (looked + 1, breached + u32::from(broken[before])));
             if breached < rule.breaches {
                 continue;
             }

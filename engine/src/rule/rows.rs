@@ -125,7 +125,11 @@ impl Rows {
 }
 
 fn missing(name: &str) -> Error {
-    Error::Usage { message: format!("the metric table has no column {name}; it was written by another version: run with --full-refresh") }
+    Error::Usage {
+        message: format!(
+            "the metric table has no column {name}; it was written by another version: run with --full-refresh"
+        ),
+    }
 }
 
 fn text(batch: &RecordBatch, name: &str) -> Result<StringArray> {
@@ -136,13 +140,16 @@ fn text(batch: &RecordBatch, name: &str) -> Result<StringArray> {
 type Ends = (Vec<Option<i64>>, Vec<Option<i64>>);
 
 fn window_ends(batch: &RecordBatch, name: &str) -> Result<Ends> {
-    let windows = batch.column_by_name(name).and_then(|windows| windows.as_struct_opt()).ok_or_else(|| missing(name))?;
+    let windows =
+        batch.column_by_name(name).and_then(|windows| windows.as_struct_opt()).ok_or_else(|| missing(name))?;
     let ends = |field: &str| -> Result<Vec<Option<i64>>> {
         let values = windows.column_by_name(field).ok_or_else(|| missing(name))?;
         let micros = cast(values, &DataType::Timestamp(TimeUnit::Microsecond, None))?;
         let micros = cast(&micros, &DataType::Int64)?;
         let micros = micros.as_primitive::<arrow::datatypes::Int64Type>();
-        Ok((0..micros.len()).map(|row| (windows.is_valid(row) && micros.is_valid(row)).then(|| micros.value(row))).collect())
+        Ok((0..micros.len())
+            .map(|row| (windows.is_valid(row) && micros.is_valid(row)).then(|| micros.value(row)))
+            .collect())
     };
     Ok((ends("start")?, ends("end")?))
 }

@@ -131,8 +131,7 @@ impl ColumnGroups {
             _ => return Err(unfit(array, "a time")),
         };
         #[expect(clippy::cast_precision_loss, reason = "microseconds until the year 2255 are exact doubles")]
-        let values: Float64Array =
-            values.as_primitive::<TimestampMicrosecondType>().unary(|micros| micros as f64);
+        let values: Float64Array = values.as_primitive::<TimestampMicrosecondType>().unary(|micros| micros as f64);
         self.observe_doubles(&values, groups);
         Ok(())
     }
@@ -178,7 +177,10 @@ impl ColumnGroups {
                 (0..values.len()).map(|at| values.is_valid(at).then(|| self.interner.id(values.value(at)))).collect();
             let keys = dictionary.normalized_keys();
             for (row, &group) in groups.iter().enumerate() {
-                if group != usize::MAX && dictionary.keys().is_valid(row) && let Some(id) = ids[keys[row]] {
+                if group != usize::MAX
+                    && dictionary.keys().is_valid(row)
+                    && let Some(id) = ids[keys[row]]
+                {
                     *self.pending[group].entry(id).or_insert(0) += 1;
                 }
             }

@@ -136,8 +136,15 @@ pub fn spark_type_name(data_type: &DataType) -> String {
             "binary".to_owned()
         }
         DataType::Date32 | DataType::Date64 => "date".to_owned(),
-        DataType::Timestamp(TimeUnit::Second | TimeUnit::Millisecond | TimeUnit::Microsecond | TimeUnit::Nanosecond, zone) => {
-            if zone.is_some() { "timestamp".to_owned() } else { "timestamp_ntz".to_owned() }
+        DataType::Timestamp(
+            TimeUnit::Second | TimeUnit::Millisecond | TimeUnit::Microsecond | TimeUnit::Nanosecond,
+            zone,
+        ) => {
+            if zone.is_some() {
+                "timestamp".to_owned()
+            } else {
+                "timestamp_ntz".to_owned()
+            }
         }
         DataType::Dictionary(_, values) => spark_type_name(values),
         DataType::Struct(_) => "struct".to_owned(),

@@ -48,7 +48,12 @@ const TERMS: u64 = 2048;
 /// logarithms cancel (C. Loader, *Fast and accurate computation of binomial probabilities*, 2000). For large n the
 /// terms form a smooth curve that vanishes at both ends, and the trapezoidal rule over every h-th term is exact to
 /// rounding.
-#[expect(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "indices below n")]
+#[expect(
+    clippy::cast_precision_loss,
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "indices below n"
+)]
 fn one_sided_tail(d: f64, n: u64) -> f64 {
     let size = n as f64;
     if size * d * d >= 372.0 {

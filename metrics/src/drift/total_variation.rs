@@ -14,10 +14,9 @@ pub fn l_infinity<I: Iterator<Item = (u64, u64)> + Clone>(cells: I) -> Option<f6
 
 /// Σq over the cells that the baseline (the left side) never had; `None` if a side is empty.
 pub fn unseen_share<I: Iterator<Item = (u64, u64)> + Clone>(cells: I) -> Option<f64> {
-    let (unseen, total) =
-        cells.clone().fold((0u64, 0u64), |(unseen, total), (left, right)| {
-            (unseen + if left == 0 { right } else { 0 }, total + right)
-        });
+    let (unseen, total) = cells.clone().fold((0u64, 0u64), |(unseen, total), (left, right)| {
+        (unseen + if left == 0 { right } else { 0 }, total + right)
+    });
     super::totals(cells)?;
     #[expect(clippy::cast_precision_loss, reason = "counts beyond 2^53 are not met")]
     Some(unseen as f64 / total as f64)

@@ -44,7 +44,11 @@ fn within(start: f64, left: Option<(&Bucket, f64)>, right: Option<(&Bucket, f64)
     let rise = |side: Option<(&Bucket, f64)>, x: f64| {
         side.map_or(0.0, |(bucket, total)| {
             let (least, greatest) = (bucket.least(), bucket.greatest());
-            let part = if greatest > least { ((x - least) / (greatest - least)).clamp(0.0, 1.0) } else { if x >= least { 1.0 } else { 0.0 } };
+            let part = if greatest > least {
+                ((x - least) / (greatest - least)).clamp(0.0, 1.0)
+            } else {
+                if x >= least { 1.0 } else { 0.0 }
+            };
             bucket.count as f64 / total * part
         })
     };

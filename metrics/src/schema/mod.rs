@@ -39,10 +39,7 @@ pub fn window_fields() -> Fields {
 /// `struct<statistic, pvalue>`.
 #[must_use]
 pub fn test_fields() -> Fields {
-    Fields::from(vec![
-        Field::new("statistic", DataType::Float64, true),
-        Field::new("pvalue", DataType::Float64, true),
-    ])
+    Fields::from(vec![Field::new("statistic", DataType::Float64, true), Field::new("pvalue", DataType::Float64, true)])
 }
 
 /// An item of `frequent_items`.

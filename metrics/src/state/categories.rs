@@ -117,8 +117,7 @@ impl Categories {
         let kept = &self.kept;
         let distinct_limit = self.distinct_limit;
         self.overflow.get_or_insert_with(|| {
-            let mut overflow =
-                Overflow { hashed: vec![0; HASH_BUCKETS], distinct: Distinct::empty(distinct_limit) };
+            let mut overflow = Overflow { hashed: vec![0; HASH_BUCKETS], distinct: Distinct::empty(distinct_limit) };
             for (value, &count) in kept {
                 let hash = hash(value);
                 overflow.hashed[bucket_of(hash)] += count;

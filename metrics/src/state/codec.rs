@@ -23,7 +23,6 @@ impl Writer {
     /// Writes an unsigned number in 1–10 bytes, seven bits each.
     pub fn varint(&mut self, mut value: u64) {
         while value >= 0x80 {
-            #[expect(clippy::cast_possible_truncation, reason = "masked to seven bits")]
             self.bytes.push((value & 0x7f) as u8 | 0x80);
             value >>= 7;
         }

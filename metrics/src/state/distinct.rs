@@ -89,7 +89,6 @@ impl Distinct {
 
 fn observe_register(registers: &mut [u8; REGISTERS], fingerprint: u64) {
     let hash = spread(fingerprint);
-    #[expect(clippy::cast_possible_truncation, reason = "12 bits remain")]
     let index = (hash >> RANK_BITS) as usize;
     // The rank of the remaining 52 bits: 1 + leading zeros, at most 53.
     let rank = ((hash << REGISTER_BITS) | (1 << (REGISTER_BITS - 1))).leading_zeros() + 1;
@@ -268,7 +267,11 @@ mod tests {
         let mut right = Distinct::empty(100);
         for value in 0..10_000u64 {
             whole.observe(value);
-            if value % 3 == 0 { left.observe(value) } else { right.observe(9_999 - value) }
+            if value % 3 == 0 {
+                left.observe(value)
+            } else {
+                right.observe(9_999 - value)
+            }
             right.observe(value);
         }
         right.merge(&left).unwrap();

@@ -50,7 +50,6 @@ impl Default for SumScratch {
 #[inline(always)]
 fn split(value: f64) -> (usize, i64) {
     let bits = value.to_bits();
-    #[expect(clippy::cast_possible_truncation, reason = "eleven bits")]
     let field = ((bits >> 52) & 0x7ff) as usize;
     let hidden = u64::from(field != 0) << 52;
     let magnitude = ((bits & ((1 << 52) - 1)) | hidden).cast_signed();
@@ -288,10 +287,8 @@ impl Fixed {
         let negative = value.sign() == Sign::Minus;
         let digits = value.magnitude().to_u32_digits();
         let offset = digits.iter().take_while(|&&digit| digit == 0).count();
-        let limbs = digits[offset..]
-            .iter()
-            .map(|&digit| if negative { -i64::from(digit) } else { i64::from(digit) })
-            .collect();
+        let limbs =
+            digits[offset..].iter().map(|&digit| if negative { -i64::from(digit) } else { i64::from(digit) }).collect();
         Self { offset, limbs, additions: 1 }
     }
 

@@ -50,7 +50,13 @@ impl StateGroups {
         Self { input, groups, kept: Vec::new(), size: 0, batches: 0 }
     }
 
-    fn observe(&mut self, values: &dyn Array, groups: &[usize], filter: Option<&BooleanArray>, total: usize) -> Result<()> {
+    fn observe(
+        &mut self,
+        values: &dyn Array,
+        groups: &[usize],
+        filter: Option<&BooleanArray>,
+        total: usize,
+    ) -> Result<()> {
         let Groups::Observing(states) = &mut self.groups else {
             return self.merge(values, groups, filter, total);
         };
@@ -59,9 +65,11 @@ impl StateGroups {
             None => states.observe(values, groups).map_err(external)?,
             Some(filter) => {
                 self.kept.clear();
-                self.kept.extend(groups.iter().enumerate().map(|(row, &group)| {
-                    if filter.is_valid(row) && filter.value(row) { group } else { usize::MAX }
-                }));
+                self.kept.extend(
+                    groups.iter().enumerate().map(|(row, &group)| {
+                        if filter.is_valid(row) && filter.value(row) { group } else { usize::MAX }
+                    }),
+                );
                 states.observe(values, &self.kept).map_err(external)?;
             }
         }
@@ -69,7 +77,13 @@ impl StateGroups {
         Ok(())
     }
 
-    fn merge(&mut self, values: &dyn Array, groups: &[usize], filter: Option<&BooleanArray>, total: usize) -> Result<()> {
+    fn merge(
+        &mut self,
+        values: &dyn Array,
+        groups: &[usize],
+        filter: Option<&BooleanArray>,
+        total: usize,
+    ) -> Result<()> {
         let states = encoded(values)?;
         if let Groups::Observing(groups) = &mut self.groups {
             groups.resize(total);

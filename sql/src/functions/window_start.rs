@@ -1,4 +1,10 @@
 //! stand-in
-use crate::window::{Calendar,Granularity}; use datafusion::logical_expr::{ScalarUDF, Expr}; use arrow::datatypes::DataType;
-pub fn window_start(_c: Calendar, _g: Granularity) -> ScalarUDF { unimplemented!() }
-pub fn to_instant(expr: Expr, _d:&DataType, _tz: chrono_tz::Tz) -> datafusion::error::Result<Expr> { Ok(expr) }
+use crate::window::{Calendar, Granularity};
+use arrow::datatypes::DataType;
+use datafusion::logical_expr::{Expr, ScalarUDF};
+pub fn window_start(_c: Calendar, _g: Granularity) -> ScalarUDF {
+    unimplemented!()
+}
+pub fn to_instant(expr: Expr, _d: &DataType, _tz: chrono_tz::Tz) -> datafusion::error::Result<Expr> {
+    Ok(expr)
+}
