@@ -28,6 +28,7 @@
 //! | [`drift`] | the numbers that two column states answer |
 //! | [`binning`] | the bins that a pair of columns shares |
 //! | [`schema`] | names and Arrow types of the metric tables |
+//! | `polars` (feature) | data frames in and out |
 //! | [`distribution`] | the tails of the distributions behind the p-values |
 //!
 //! The crate knows Arrow arrays and nothing else: no clock, no file, no async, no query engine.
@@ -38,6 +39,8 @@ pub mod distribution;
 pub mod drift;
 mod error;
 mod key;
+#[cfg(feature = "polars")]
+pub mod polars;
 pub mod profile;
 mod rounding;
 pub mod schema;

@@ -208,13 +208,12 @@ fn column(name: &str, events: &[Event]) -> ArrayRef {
 }
 
 fn windows(events: &[Event]) -> ArrayRef {
-    let of = |event: &Event| event.breach.as_ref().map(|breach| breach.window);
-    let end = |pick: fn((DateTime<Utc>, DateTime<Utc>)) -> DateTime<Utc>| -> ArrayRef {
-        let times = events.iter().map(|event| of(event).map(|window| pick(window).timestamp_micros()));
+    let ends = |pick: fn(&Breach) -> DateTime<Utc>| -> ArrayRef {
+        let times = events.iter().map(|event| event.breach.as_ref().map(|breach| pick(breach).timestamp_micros()));
         Arc::new(times.collect::<TimestampMicrosecondArray>().with_timezone("UTC"))
     };
-    let present = events.iter().map(|event| of(event).is_some()).collect();
-    Arc::new(StructArray::new(window_fields(), vec![end(|window| window.0), end(|window| window.1)], Some(present)))
+    let present = events.iter().map(|event| event.breach.is_some()).collect();
+    Arc::new(StructArray::new(window_fields(), vec![ends(|breach| breach.window.0), ends(|breach| breach.window.1)], Some(present)))
 }
 
 /// What the log says of one monitor.

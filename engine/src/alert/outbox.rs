@@ -175,7 +175,7 @@ impl Batch<'_> {
             historical,
             triggered: called.to_vec(),
             metric_tables: self.places.named(self.monitor).into(),
-            sql_hint: sql_hint(&self.config.file, name, breaches.first().map(|breach| breach.column.as_str())),
+            sql_hint: sql_hint(&self.config.file, self.monitor, breaches.first().map(|breach| breach.column.as_str())),
         };
         let mut event = Event::new(name, &id, Kind::Notification, Status::Pending, self.now);
         event.target = Some(notifier.to_owned());
@@ -201,14 +201,22 @@ fn excess(breach: &Breach) -> f64 {
 
 /// A command line that shows more of a column.
 #[must_use]
-pub fn sql_hint(file: &str, monitor: &str, column: Option<&str>) -> String {
+pub fn sql_hint(file: &str, monitor: &MonitorConfig, column: Option<&str>) -> String {
     // A name with quotes or control characters is left out rather than quoted for every shell there is.
-    let plain = column.filter(|column| column.chars().all(|c| c.is_alphanumeric() || " _.-:".contains(c)));
-    let filter = plain.map(|column| format!(" AND column_name = '{column}'")).unwrap_or_default();
+    let is_plain = |name: &&str| name.chars().all(|c| c.is_alphanumeric() || " _.-:".contains(c));
+    let mut filter = String::new();
+    if let Some(column) = column.filter(is_plain) {
+        filter.push_str(&format!(" AND column_name = '{column}'"));
+    }
+    let model = monitor.kind.model_id().map(|model| model.value.as_str());
+    if let Some(model) = model.filter(|model| model.chars().all(|c| c.is_ascii_lowercase() || c == '_')) {
+        filter.push_str(&format!(" AND {model} = '*'"));
+    }
     format!(
-        "limno -c {file} sql \"SELECT window.start, column_name, drift_type, population_stability_index, \
-         ks_test.statistic AS ks, wasserstein_distance FROM {monitor}_drift_metrics WHERE slice_key IS NULL{filter} \
-         ORDER BY window.start DESC LIMIT 20\""
+        "limno -c {file} sql \"SELECT window.start AS window_start, column_name, drift_type, \
+         population_stability_index AS psi, ks_test.statistic AS ks, wasserstein_distance \
+         FROM {}_drift_metrics WHERE slice_key IS NULL{filter} ORDER BY window.start DESC LIMIT 20\"",
+        monitor.name
     )
 }
 

@@ -219,6 +219,8 @@ async fn tell(engine: &Engine, folder: &Path, file: &Path, out: &mut dyn Write) 
     writeln!(out, "Mail:           {}", folder.join("mail").display())?;
     writeln!(out, "Job calls:      {}", folder.join("retraining-calls.jsonl").display())?;
     writeln!(out, "Configuration:  {}", file.display())?;
-    writeln!(out, "\nMore:\n  {}", sql_hint(&file.to_string_lossy(), "flights", Some("predicted_delay")))?;
+    for monitor in &engine.config().monitors {
+        writeln!(out, "\nMore:\n  {}", sql_hint(&file.to_string_lossy(), monitor, Some("predicted_delay")))?;
+    }
     Ok(())
 }

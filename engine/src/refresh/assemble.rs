@@ -151,7 +151,7 @@ fn check_slices(rows: &[StateRow], slices: &[SliceExpression], max_slices: usize
 
 /// Keeps the most frequent values of each expression in each window, ties by value.
 fn keep_top(merging: &mut BTreeMap<CellKey, Merging>, slices: &[SliceExpression]) {
-    let mut ranked: BTreeMap<(usize, i64, usize), Vec<(u64, Option<String>)>> = BTreeMap::new();
+    let mut ranked: BTreeMap<_, Vec<(u64, Option<String>)>> = BTreeMap::new();
     for (key, cell) in merging.iter().filter(|(key, _)| key.model == ModelKey::All) {
         if let Some(slice) = key.slice.as_ref().filter(|slice| !slices[slice.expression].is_predicate) {
             let at = (key.granularity, key.start, slice.expression);

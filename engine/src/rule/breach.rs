@@ -74,6 +74,11 @@ fn instants((start, end): (i64, i64)) -> (DateTime<Utc>, DateTime<Utc>) {
     (at(start), at(end))
 }
 
+/// The log type of a profile row, and what it is about.
+type ProfileKey = (&'static str, Observation);
+/// A statistic, its value before, its value now.
+type BeforeAfter = (String, Option<f64>, Option<f64>);
+
 /// The profile rows, found by what they are about.
 struct Profiles {
     index: HashMap<(String, Observation), usize>,
@@ -104,7 +109,7 @@ impl Profiles {
         Some((LOG_TYPE_INPUT, Observation { window: Some((before.start, before.end)), ..now.clone() }))
     }
 
-    fn before_after(&self, before: Option<usize>, now: Option<usize>) -> Vec<(String, Option<f64>, Option<f64>)> {
+    fn before_after(&self, before: Option<usize>, now: Option<usize>) -> Vec<BeforeAfter> {
         self.shown
             .iter()
             .filter_map(|(name, values)| {
@@ -135,7 +140,7 @@ impl<'a> Drifts<'a> {
     }
 
     /// The profile row that a drift row compares with, and its window.
-    fn comparison(&self, row: usize, now: &Observation) -> (Option<(&'static str, Observation)>, Option<(i64, i64)>) {
+    fn comparison(&self, row: usize, now: &Observation) -> (Option<ProfileKey>, Option<(i64, i64)>) {
         let model = now
             .model
             .as_ref()

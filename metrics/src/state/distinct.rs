@@ -268,9 +268,9 @@ mod tests {
         for value in 0..10_000u64 {
             whole.observe(value);
             if value % 3 == 0 {
-                left.observe(value)
+                left.observe(value);
             } else {
-                right.observe(9_999 - value)
+                right.observe(9_999 - value);
             }
             right.observe(value);
         }

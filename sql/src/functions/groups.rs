@@ -32,7 +32,7 @@ pub(super) struct StateGroups {
 
 #[derive(Debug)]
 enum Groups {
-    Observing(ColumnGroups),
+    Observing(Box<ColumnGroups>),
     /// States of a kind known only once the first has been decoded.
     Merging(Vec<Option<ColumnState>>),
 }
@@ -44,7 +44,7 @@ fn external(error: limno_metrics::Error) -> DataFusionError {
 impl StateGroups {
     pub(super) fn new(input: Input) -> Self {
         let groups = match input {
-            Input::Values(options) => Groups::Observing(ColumnGroups::new(options)),
+            Input::Values(options) => Groups::Observing(Box::new(ColumnGroups::new(options))),
             Input::States => Groups::Merging(Vec::new()),
         };
         Self { input, groups, kept: Vec::new(), size: 0, batches: 0 }

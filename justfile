@@ -1,0 +1,43 @@
+# Recipes for everyday work. Each is a line or two that can be typed by hand.
+
+# List the recipes.
+default:
+    @just --list
+
+# Format and lints, as CI has them.
+check:
+    cargo fmt --all --check
+    cargo clippy --workspace --all-targets --locked -- -D warnings
+
+# All tests, with real mail servers and a recorder of HTTP calls on loopback.
+test *ARGS:
+    tests/run {{ARGS}}
+
+# The mathematics only.
+test-metrics *ARGS:
+    cargo test --locked -p limno-metrics {{ARGS}}
+
+# The whole loop on the flights of 2013.
+demo DIR="limno-demo":
+    cargo run --locked -- demo {{quote(DIR)}}
+
+# Make the golden numbers again and show what changed.
+golden:
+    test -d .venv || python3 -m venv .venv
+    .venv/bin/python -m pip install --quiet --requirement fixtures/golden/requirements.txt
+    .venv/bin/python fixtures/golden/make_golden.py
+    .venv/bin/python fixtures/golden/make_peers.py
+    git --no-pager diff --stat -- fixtures/golden
+    git --no-pager diff -- 'fixtures/golden/*.json'
+
+# `limno compare` in release against the decode floor, ROWS rows a side.
+bench ROWS="1000000":
+    benches/compare.sh {{ROWS}}
+
+# API documentation of our crates; a warning is an error.
+docs:
+    RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked
+
+# What CI runs.
+ci:
+    .ci/run
