@@ -117,7 +117,7 @@ impl Calendar {
     /// Wall time less UTC.
     fn offset_at(&self, instant: i64) -> Option<i64> {
         let utc = DateTime::from_timestamp_micros(instant)?.naive_utc();
-        Some(micros_of(self.timezone.offset_from_utc_datetime(&utc)))
+        Some(micros_of(&self.timezone.offset_from_utc_datetime(&utc)))
     }
 }
 
@@ -161,8 +161,8 @@ impl Grid {
 pub(crate) fn first_instant(timezone: Tz, wall: NaiveDateTime) -> Option<i64> {
     let micros = wall.and_utc().timestamp_micros();
     match timezone.offset_from_local_datetime(&wall) {
-        MappedLocalTime::Single(offset) => micros.checked_sub(micros_of(offset)),
-        MappedLocalTime::Ambiguous(one, other) => micros.checked_sub(micros_of(one).max(micros_of(other))),
+        MappedLocalTime::Single(offset) => micros.checked_sub(micros_of(&offset)),
+        MappedLocalTime::Ambiguous(one, other) => micros.checked_sub(micros_of(&one).max(micros_of(&other))),
         MappedLocalTime::None => {
             // No offset is as long as a day.
             let (before, after) = (micros.checked_sub(MICROS_A_DAY)?, micros.checked_add(MICROS_A_DAY)?);
