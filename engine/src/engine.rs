@@ -125,7 +125,14 @@ impl Engine {
             Some(last) => last.monitor_version + 1,
             None => 0,
         };
-        let stored = if is_current && !full_refresh { self.stored_rows(&places).await? } else { None };
+        let stored = match &last {
+            Some(last) if is_current && !full_refresh => {
+                // Rows of a refresh that was cut off before its own row was written are not those of the last one.
+                let written = last.refreshed_at;
+                self.stored_rows(&places).await?.filter(|rows| rows.written_at() == Some((written, written)))
+            }
+            _ => None,
+        };
         let (rows, refreshed) = match stored {
             Some(rows) => (rows, None),
             None => {
@@ -152,7 +159,12 @@ impl Engine {
                     profile_rows: count(made.rows.profile.num_rows() as u64),
                     drift_rows: count(made.rows.drift.num_rows() as u64),
                 };
-                (made.rows, Some(row))
+                // Rules over snapshots look back at earlier ones, which stand in the tables only.
+                let rows = match mode {
+                    Mode::Append => self.stored_rows(&places).await?.unwrap_or(made.rows),
+                    Mode::Replace => made.rows,
+                };
+                (rows, Some(row))
             }
         };
         let mut report = self.alert(monitor, &places, rows, now).await?;

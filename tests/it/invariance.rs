@@ -1,1 +1,1 @@
-//! todo
+//! to come

@@ -1,8 +1,12 @@
 //! End-to-end stories: the program and the libraries on real data, against numbers of others and real components.
 #![cfg(test)]
 
+mod bad_input;
 mod delivery;
+mod demo;
 mod golden;
 mod invariance;
 mod peers;
+mod stories;
 mod support;
+mod support_run;

@@ -64,10 +64,10 @@ impl Place {
         self.path(name).to_str().unwrap().to_owned()
     }
 
+    /// Writes `limno.toml`, in which `~/` stands for this folder.
     pub(crate) fn configure(&self, text: &str) {
-        // `@name` stands for a path in this folder.
-        let text = text.replace('@', &format!("{}/", self.folder.path().display()));
-        std::fs::write(self.path("limno.toml"), text.replace("(at)", "@")).unwrap();
+        let text = text.replace("~/", &format!("{}/", self.folder.path().display()));
+        std::fs::write(self.path("limno.toml"), text).unwrap();
     }
 
     /// `limno` with these arguments, in this folder.
@@ -180,7 +180,8 @@ impl Ran {
     #[track_caller]
     pub(crate) fn fails(self, code: i32, parts: &[&str]) -> Self {
         assert_eq!(self.code, code, "{}\n{}", self.err, self.out);
-        assert_eq!(self.err.matches("error: ").count(), 1, "{}", self.err);
+        let messages = self.err.lines().filter(|line| line.starts_with("error: ")).count();
+        assert_eq!(messages, 1, "{}", self.err);
         assert!(self.err.starts_with("error: "), "{}", self.err);
         for part in parts {
             assert!(self.err.contains(part), "{part:?} is not in: {}", self.err);

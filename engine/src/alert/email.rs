@@ -485,7 +485,7 @@ mod tests {
         let text = String::from_utf8(mail).unwrap();
         assert!(text.contains("Content-Type: text/plain; charset=utf-8"));
         assert!(text.contains("Content-Type: text/html; charset=utf-8"));
-        assert!(text.contains("1. dep_delay: population_stability_index 0.4312 +/- 0.00098"));
+        assert!(text.contains("1. dep_delay: population_stability_index 0.4312 (certified within +0.00098)"));
     }
 
     #[test]

@@ -213,7 +213,11 @@ fn windows(events: &[Event]) -> ArrayRef {
         Arc::new(times.collect::<TimestampMicrosecondArray>().with_timezone("UTC"))
     };
     let present = events.iter().map(|event| event.breach.is_some()).collect();
-    Arc::new(StructArray::new(window_fields(), vec![ends(|breach| breach.window.0), ends(|breach| breach.window.1)], Some(present)))
+    Arc::new(StructArray::new(
+        window_fields(),
+        vec![ends(|breach| breach.window.0), ends(|breach| breach.window.1)],
+        Some(present),
+    ))
 }
 
 /// What the log says of one monitor.
@@ -267,7 +271,15 @@ impl Log {
         let mut log = Self::default();
         let mut settled = std::collections::HashSet::new();
         let mut queued = Vec::new();
-        for row in (0..batch.num_rows()).filter(|&row| monitors.value(row) == monitor) {
+        for row in 0..batch.num_rows() {
+            if kinds.value(row) == "trigger" && statuses.value(row) == "delivered" {
+                // A trigger cools down whichever monitor called it.
+                let last = log.last_calls.entry(targets.value(row).to_owned()).or_insert(i64::MIN);
+                *last = times.value(row).max(*last);
+            }
+            if monitors.value(row) != monitor {
+                continue;
+            }
             let (id, target) = (ids.value(row).to_owned(), targets.value(row).to_owned());
             match (kinds.value(row), statuses.value(row)) {
                 ("breach", _) => {
@@ -279,13 +291,6 @@ impl Log {
                     }
                     match status {
                         "pending" => queued.push((times.value(row), id, target, kind.to_owned(), payloads.value(row))),
-                        "delivered" => {
-                            if kind == "trigger" {
-                                let last = log.last_calls.entry(target.clone()).or_insert(i64::MIN);
-                                *last = times.value(row).max(*last);
-                            }
-                            settled.insert((id, target));
-                        }
                         _ => {
                             settled.insert((id, target));
                         }

@@ -87,12 +87,13 @@ impl Batch<'_> {
             }
         }
         for (notifier, breaches) in self.notifications(&newest) {
-            let historical = fresh
+            let older: HashSet<_> = fresh
                 .iter()
-                .filter(|(breach, is_newest)| {
-                    !is_newest && self.rules_of(breach, |rule| &rule.notify).contains(&notifier)
-                })
-                .count();
+                .filter(|(_, is_newest)| !is_newest)
+                .filter(|(breach, _)| self.rules_of(breach, |rule| &rule.notify).contains(&notifier))
+                .map(|(breach, _)| (&breach.granularity, breach.window))
+                .collect();
+            let historical = older.len();
             events.push(self.message(&notifier, &breaches, historical, &called)?);
         }
         events.extend(fresh.into_iter().map(|(breach, is_newest)| Event::breach(name, breach, is_newest, self.now)));
@@ -108,7 +109,7 @@ impl Batch<'_> {
         rules.flat_map(|rule| of(rule).iter().map(|name| name.value.clone())).collect()
     }
 
-    /// For each trigger the worst breach of each window length that asks for it.
+    /// For each trigger the worst breach that asks for it: one call a refresh.
     fn triggers<'b>(&self, newest: &[&'b Breach]) -> BTreeMap<String, &'b Breach> {
         let mut triggers = BTreeMap::new();
         for breach in newest {

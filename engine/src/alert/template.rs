@@ -352,7 +352,7 @@ mod tests {
   time zone  America/New_York
   triggers   retrain (called by this refresh)
 
-1. dep_delay: population_stability_index 0.4312 +/- 0.00098 (above 0.2)
+1. dep_delay: population_stability_index 0.4312 (certified within +0.00098) (above 0.2)
    severity   critical, rule psi
    slice      origin = JFK
    model      jan
@@ -387,7 +387,7 @@ See more
         let html = render(&message()).unwrap().html;
         for shown in [
             "0.4312",
-            "± 0.00098",
+            "certified within +0.00098",
             "above 0.2",
             "27,004",
             "10.013",
@@ -479,7 +479,7 @@ See more
         assert!(text.contains("population_stability_index 0.4312 (outside [0, 0.25])\n"));
         assert!(text.contains("against    the baseline\n"));
         assert!(text.contains("triggers   none called\n"));
-        for absent in ["slice", "model ", "+/-", "contribution", "older", "\n\n\n"] {
+        for absent in ["slice", "model ", "certified", "contribution", "older", "\n\n\n"] {
             assert!(!text.contains(absent), "{absent} is in\n{text}");
         }
     }

@@ -90,7 +90,7 @@ pub enum LoadError {
 
 /// A name that was asked for and that no monitor has.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("there is no monitor {} in {}", quoted(.name), quoted(.file))]
+#[error("there is no monitor {} in {}{}", quoted(.name), quoted(.file), .hint.as_ref().map(|hint| format!("\n  hint: {hint}")).unwrap_or_default())]
 pub struct UnknownMonitor {
     /// The name.
     pub name: String,

@@ -66,7 +66,7 @@ pub enum Condition {
     Below(f64),
     /// Broken by values less than the first or greater than the second number.
     Outside(f64, f64),
-    /// Broken by values that differ from the previous one by more than this.
+    /// Broken by values that differ from that of the window just before by more than this.
     ChangeAbove(f64),
 }
 

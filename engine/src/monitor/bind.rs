@@ -1,9 +1,10 @@
 //! Binding: all problems of a configuration with its tables, found before anything is computed or written.
 
-use arrow::datatypes::{DataType, Schema};
+use arrow::datatypes::{DataType, Schema, SchemaRef};
 use datafusion::common::DFSchema;
 use datafusion::prelude::SessionContext;
 use limno_metrics::column::{ColumnKind, ColumnOptions, spark_type_name};
+use limno_metrics::schema::{drift_schema, profile_schema};
 use limno_sql::expression::{SliceExpression, parse_slice};
 use limno_sql::functions::to_instant;
 use limno_sql::plan::{StateQuery, TimeColumn};
@@ -11,7 +12,8 @@ use limno_sql::source::Source;
 use limno_sql::window::{Calendar, Granularity, unit};
 
 use crate::config::{
-    Located, MonitorConfig, MonitorKind, Precision, Problem, ProblemType, Problems, is_glob, name_hint,
+    Against, Located, MonitorConfig, MonitorKind, Precision, Problem, ProblemType, Problems, RuleConfig, is_glob,
+    name_hint,
 };
 use crate::{Error, Result};
 
@@ -141,6 +143,7 @@ pub async fn bind(context: &SessionContext, config: &MonitorConfig, file: &str) 
     check_roles(config, file, &schema, &mut problems);
     check_timestamp(config, file, &schema, &mut problems);
     check_selection(config, file, &schema, &mut problems);
+    check_names(config, file, &mut problems);
     let slices = parse_slices(context, config, file, &schema, &mut problems)?;
     let columns = select_columns(config, &schema);
     if columns.is_empty() && problems.is_empty() {
@@ -211,6 +214,26 @@ fn check_timestamp(config: &MonitorConfig, file: &str, schema: &Schema, problems
     let probe = datafusion::logical_expr::lit(0);
     if let Err(error) = to_instant(probe, field.data_type(), config.timezone) {
         problems.push(timestamp.problem(file, error.strip_backtrace(), None));
+    }
+}
+
+/// What the configuration asks of the metric tables and they cannot give.
+fn check_names(config: &MonitorConfig, file: &str, problems: &mut Vec<Problem>) {
+    if let Some(model) = config.kind.model_id() {
+        let is_taken = |schema: SchemaRef| schema.field_with_name(&model.value).is_ok();
+        if is_taken(profile_schema(None)) || is_taken(drift_schema(None)) {
+            let message = format!("the metric tables have a column {:?} of their own", model.value);
+            let hint = "give the model column another name, in a view of the table".to_owned();
+            problems.push(model.problem(file, message, Some(hint)));
+        }
+    }
+    if matches!(config.kind, MonitorKind::Snapshot) {
+        let is_consecutive = |rule: &&RuleConfig| rule.is_on_drift() && rule.against == Against::Consecutive;
+        for rule in config.rules.iter().filter(is_consecutive) {
+            let message = "a snapshot has no window before it to compare with";
+            let hint = "set a baseline, and against = \"BASELINE\"".to_owned();
+            problems.push(rule.metric.problem(file, message, Some(hint)));
+        }
     }
 }
 

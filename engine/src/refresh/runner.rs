@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use arrow::array::RecordBatch;
+use arrow::array::{AsArray, RecordBatch};
+use arrow::datatypes::TimestampMicrosecondType;
 use chrono::{DateTime, Utc};
 use limno_metrics::binning::Bins as MetricBins;
 use limno_metrics::drift::{self, ColumnDrift, DriftOptions};
@@ -31,6 +32,18 @@ pub struct MetricRows {
     pub profile: RecordBatch,
     /// Rows of the drift table.
     pub drift: RecordBatch,
+}
+
+impl MetricRows {
+    /// When the latest rows of each table were written, in microseconds; `None` if a table has no rows.
+    #[must_use]
+    pub fn written_at(&self) -> Option<(i64, i64)> {
+        let latest = |batch: &RecordBatch| {
+            let times = batch.column_by_name("refreshed_at")?.as_primitive_opt::<TimestampMicrosecondType>()?;
+            arrow::compute::max(times)
+        };
+        Some((latest(&self.profile)?, latest(&self.drift).or(latest(&self.profile))?))
+    }
 }
 
 /// What a refresh made, and what it saw on the way.

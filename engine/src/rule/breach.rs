@@ -5,13 +5,13 @@ use std::collections::HashMap;
 use arrow::array::{Array, AsArray, Float64Array};
 use arrow::datatypes::Float64Type;
 use chrono::{DateTime, Utc};
-use limno_metrics::schema::{DRIFT_CONSECUTIVE, LOG_TYPE_BASELINE, LOG_TYPE_INPUT};
+use limno_metrics::schema::{ALL_MODELS, DRIFT_CONSECUTIVE, LOG_TYPE_BASELINE, LOG_TYPE_INPUT};
 
 use super::evaluate::{Evaluation, Finding};
 use super::rows::{Observation, Rows};
 use crate::Result;
 use crate::alert::{BinShare, Breach};
-use crate::config::RuleConfig;
+use crate::config::{Against, RuleConfig};
 
 /// The statistics shown before and after, where both sides have them.
 const SHOWN: [&str; 8] = ["avg", "stddev", "median", "min", "max", "percent_null", "percent_zeros", "distinct_count"];
@@ -39,7 +39,9 @@ pub fn describe(
             let (before, window_cmp) = if rule.is_on_drift() {
                 drifts.comparison(finding.row, now)
             } else {
-                (profiles.previous(on, now), None)
+                let before = profiles.previous(on, now);
+                let window = before.as_ref().and_then(|(_, key)| key.window);
+                (before, window)
             };
             let before_row = before.as_ref().and_then(|(log_type, key)| profiles.row(log_type, key));
             let now_row = profiles.row(LOG_TYPE_INPUT, now);
@@ -49,10 +51,12 @@ pub fn describe(
                 severity: rule.severity,
                 metric: rule.metric.value.clone(),
                 condition: rule.condition,
-                against: rule.against,
+                // A metric of one window is told beside the window before.
+                against: if rule.is_on_drift() { rule.against } else { Against::Consecutive },
                 column: now.column.clone(),
                 slice: now.slice.clone().map(|(key, value)| (key, value.unwrap_or_else(|| "NULL".to_owned()))),
-                model_id: now.model.clone(),
+                // `*` stands for all models: no one made these rows.
+                model_id: now.model.clone().filter(|model| model != ALL_MODELS),
                 granularity: now.granularity.clone().unwrap_or_else(|| "snapshot".to_owned()),
                 window: now.window.map(instants).unwrap_or_default(),
                 window_cmp: window_cmp.map(instants),
@@ -88,7 +92,13 @@ struct Profiles {
 
 impl Profiles {
     fn new(rows: &Rows) -> Result<Self> {
-        let index = (0..rows.len()).map(|row| ((rows.kind(row).to_owned(), rows.observation(row)), row)).collect();
+        // Snapshots write their baseline's rows anew each time: the latest count.
+        let written = rows.numbers("refreshed_at").ok();
+        let mut order: Vec<usize> = (0..rows.len()).collect();
+        if let Some(written) = &written {
+            order.sort_by(|&a, &b| written.value(a).total_cmp(&written.value(b)));
+        }
+        let index = order.into_iter().map(|row| ((rows.kind(row).to_owned(), rows.observation(row)), row)).collect();
         let shown = SHOWN.iter().map(|&name| Ok((name, rows.numbers(name)?))).collect::<Result<_>>()?;
         Ok(Self { index, counts: rows.numbers("count")?, shown })
     }

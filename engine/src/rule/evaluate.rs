@@ -128,13 +128,23 @@ fn evaluate_rule(
         let min_count = rule.min_count as f64;
         let is_broken = |at: usize| {
             let point = points[at];
-            let previous = at.checked_sub(1).and_then(|before| points[before].value);
+            let previous = at.checked_sub(1).map(|before| points[before]).filter(|before| {
+                // The window just before; snapshots follow no calendar and have just the one before.
+                granularity.is_none_or(|length| {
+                    let window = Window { start: point.start, end: point.end };
+                    on.calendar.previous(length, &window).is_some_and(|window| window.start == before.start)
+                })
+            });
+            let previous = previous.and_then(|before| before.value);
             point.count >= min_count && point.value.is_some_and(|value| rule.condition.is_breached(value, previous))
         };
         let broken: Vec<bool> = (0..points.len()).map(is_broken).collect();
         for (at, point) in points.iter().enumerate().filter(|&(at, _)| broken[at]) {
-            let from =
-                granularity.map_or(point.start, |length| first_looked_at(&on.calendar, length, point, rule.windows));
+            let from = match granularity {
+                Some(length) => first_looked_at(&on.calendar, length, point, rule.windows),
+                // Snapshots follow no calendar: the last ones that there are.
+                None => points[(at + 1).saturating_sub(rule.windows as usize)].start,
+            };
             let recent = (0..=at).rev().take_while(|&before| points[before].start >= from);
             let (looked_at, breached) = recent
                 .fold((0u32, 0u32), |(looked, breached), before| (looked + 1, breached + u32::from(broken[before])));

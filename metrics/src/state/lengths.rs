@@ -1,4 +1,4 @@
-//! Lengths of strings, in characters (Unicode scalar values), and of binary values, in bytes.
+//! Lengths of strings, in characters (Unicode scalar values).
 
 use super::MergeableState;
 use super::codec::{Reader, Writer};
