@@ -8,9 +8,10 @@ use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, StructArray};
 use arrow::datatypes::{DataType, Field, Float64Type, Schema};
-use limno_metrics::drift::ColumnDrift;
+use limno_metrics::binning::Bins;
+use limno_metrics::drift::{ColumnDrift, DriftOptions};
 use limno_metrics::profile::ColumnProfile;
-use limno_metrics::schema::{DRIFT_BASELINE, LOG_TYPE_INPUT, drift_schema, profile_schema};
+use limno_metrics::schema::{DRIFT_BASELINE, drift_schema, profile_schema};
 
 use super::Outcome;
 use super::args::{CompareArgs, FailOn};
@@ -18,8 +19,7 @@ use super::files::{Measured, Table, output_error};
 use super::output::{Format, TableOptions, terminal_width, write_batches};
 use super::profile::without;
 use crate::Result;
-use crate::config::Bins;
-use crate::refresh::{DriftRow, ProfileRow, compare_columns, drift_batch, drift_options, profile_batch};
+use crate::refresh::{DriftRow, ProfileRow, compare_columns, drift_batch, profile_batch};
 
 /// Columns that say nothing of two files compared once.
 const WITHOUT_MEANING: [&str; 10] = [
@@ -68,7 +68,7 @@ pub(super) async fn execute(args: &CompareArgs, out: &mut dyn Write) -> Result<O
 
 /// One row for each column of either table, in the order of the current one, then what only the reference has.
 fn compare(reference: &Table, current: &Table, bins: u16) -> Result<RecordBatch> {
-    let options = drift_options(&Bins::Count(bins));
+    let options = DriftOptions { bins: Bins::Count(bins) };
     let (mut drifts, mut before, mut after) = (Vec::new(), Vec::new(), Vec::new());
     for now in &current.columns {
         let old = reference.columns.iter().find(|column| column.name == now.name);
@@ -134,36 +134,13 @@ fn row(now: &Measured, old: Option<&Measured>, reference: &Table, current: &Tabl
 fn profile(column: Option<&Measured>) -> Option<ProfileRow> {
     let column = column?;
     Some(ProfileRow {
-        window: None,
-        log_type: LOG_TYPE_INPUT,
-        commit_version: None,
-        monitor_version: 0,
-        granularity: None,
-        slice: None,
-        model: None,
-        column: column.name.clone(),
         data_type: Some(column.data_type.clone()),
-        profile: column.state.profile(),
-        non_null_columns: None,
-        window_complete: None,
+        ..ProfileRow::bare(&column.name, column.state.profile())
     })
 }
 
 fn side(profiles: &[Option<ProfileRow>]) -> Result<ArrayRef> {
-    let absent = ProfileRow {
-        window: None,
-        log_type: LOG_TYPE_INPUT,
-        commit_version: None,
-        monitor_version: 0,
-        granularity: None,
-        slice: None,
-        model: None,
-        column: String::new(),
-        data_type: None,
-        profile: ColumnProfile::default(),
-        non_null_columns: None,
-        window_complete: None,
-    };
+    let absent = ProfileRow::bare("", ColumnProfile::default());
     let rows: Vec<ProfileRow> = profiles.iter().map(|row| row.clone().unwrap_or_else(|| absent.clone())).collect();
     let batch = without(&profile_batch(&profile_schema(None), &rows, 0)?, &WITHOUT_MEANING_INSIDE)?;
     let present = profiles.iter().map(Option::is_some).collect();

@@ -2,7 +2,8 @@
 
 use std::io::Write;
 
-use limno_metrics::schema::{LOG_TYPE_INPUT, TABLE_COLUMN, profile_schema};
+use limno_metrics::profile::ColumnProfile;
+use limno_metrics::schema::{TABLE_COLUMN, profile_schema};
 
 use super::Outcome;
 use super::args::ProfileArgs;
@@ -34,20 +35,8 @@ pub(super) async fn execute(args: &ProfileArgs, out: &mut dyn Write) -> Result<O
 
 /// One row for the table and one for each column.
 pub(super) fn rows(table: &Table) -> Vec<ProfileRow> {
-    let whole = ProfileRow {
-        window: None,
-        log_type: LOG_TYPE_INPUT,
-        commit_version: table.source.version.delta(),
-        monitor_version: 0,
-        granularity: None,
-        slice: None,
-        model: None,
-        column: TABLE_COLUMN.to_owned(),
-        data_type: None,
-        profile: limno_metrics::profile::ColumnProfile { count: table.rows, ..Default::default() },
-        non_null_columns: None,
-        window_complete: None,
-    };
+    let count = ColumnProfile { count: table.rows, ..ColumnProfile::default() };
+    let whole = ProfileRow { commit_version: table.source.version.delta(), ..ProfileRow::bare(TABLE_COLUMN, count) };
     let non_null = table.columns.iter().filter(|column| {
         let counts = column.state.state().counts();
         counts.rows > counts.nulls

@@ -26,7 +26,7 @@ use toml::de::DeTable;
 
 pub use self::glob::{glob_matches, is_glob};
 pub use self::kind::{MonitorKind, ProblemType};
-pub use self::monitor::{Bins, ColumnSelection, MonitorConfig, Precision};
+pub use self::monitor::{ColumnSelection, MonitorConfig, Precision};
 pub use self::notifier::{EmailConfig, HeaderValue, NotifierConfig, WebhookConfig};
 pub use self::place::SmtpUrl;
 pub use self::problem::{Problem, Problems, name_hint, nearest, quoted};

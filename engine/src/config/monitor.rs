@@ -6,6 +6,7 @@ use chrono::Weekday;
 use chrono_tz::{TZ_VARIANTS, Tz};
 use croner::errors::CronError;
 use croner::parser::{CronParser, Seconds, Year};
+use limno_metrics::binning::Bins;
 
 use super::Located;
 use super::glob::glob_matches;
@@ -43,7 +44,8 @@ pub struct MonitorConfig {
     pub grace: Duration,
     /// How finely the distributions are kept.
     pub precision: Precision,
-    /// The bins of the population stability index.
+    /// The bins of the population stability index of numeric columns: 2 to 1000, or 1 to 999 finite, strictly
+    /// increasing edges.
     pub bins: Bins,
     /// What is known of the table's rows.
     pub kind: MonitorKind,
@@ -94,21 +96,6 @@ pub enum Precision {
 impl Default for Precision {
     fn default() -> Self {
         Self::Bounded { max_buckets: 4096 }
-    }
-}
-
-/// The bins of the population stability index of numeric columns.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Bins {
-    /// So many quantile bins of the baseline, 2 to 1000.
-    Count(u16),
-    /// Bins between and beyond these edges: finite, strictly increasing, 1 to 999 of them.
-    Edges(Vec<f64>),
-}
-
-impl Default for Bins {
-    fn default() -> Self {
-        Self::Count(10)
     }
 }
 

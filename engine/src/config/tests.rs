@@ -124,7 +124,7 @@ fn the_example_of_the_manual_is_read_in_full() {
     assert_eq!(monitor.week_start, chrono::Weekday::Mon);
     assert_eq!(monitor.grace, Duration::from_secs(7200));
     assert_eq!(monitor.precision, Precision::Bounded { max_buckets: 4096 });
-    assert_eq!(monitor.bins, Bins::Count(10));
+    assert_eq!(monitor.bins, limno_metrics::binning::Bins::Count(10));
     let MonitorKind::InferenceLog {
         timestamp,
         granularities,
@@ -241,7 +241,7 @@ timeout = "1h"
     assert_eq!(m.timezone, chrono_tz::Europe::Rome);
     assert_eq!(m.week_start, chrono::Weekday::Sun);
     assert_eq!(m.precision, Precision::Exact);
-    assert_eq!(m.bins, Bins::Edges(vec![0.0, 1.5, 2000.0]));
+    assert_eq!(m.bins, limno_metrics::binning::Bins::Edges(vec![0.0, 1.5, 2000.0]));
     assert!(matches!(m.kind, MonitorKind::Snapshot));
     assert_eq!(m.rules[0].condition, Condition::Outside(-1.0, 1.0));
     assert_eq!(m.rules[0].against, Against::Consecutive);
@@ -798,7 +798,7 @@ fn monitors_are_selected_by_name() {
     assert_eq!(select(&[]), Ok(vec!["m", "other"]));
     assert_eq!(select(&["other", "m", "other"]), Ok(vec!["m", "other"]));
     let error = select(&["m", "othr"]).expect_err("unknown");
-    assert_eq!(error.to_string(), "there is no monitor `othr` in `limno.toml`");
+    assert_eq!(error.to_string(), "there is no monitor `othr` in `limno.toml`\n  hint: did you mean `other`?");
     assert_eq!(error.hint.as_deref(), Some("did you mean `other`?"));
 }
 

@@ -13,4 +13,4 @@ pub use drift_rows::{DriftRow, drift_batch};
 pub use log::RefreshRow;
 pub use profile_rows::{ProfileRow, profile_batch};
 pub use runner::{MetricRows, Refreshed, refresh};
-pub(crate) use runner::{compare_columns, drift_options, is_complete};
+pub(crate) use runner::{compare_columns, is_complete};

@@ -9,7 +9,7 @@ use arrow::array::{
 use arrow::buffer::NullBuffer;
 use arrow::datatypes::{DataType, Field, SchemaRef};
 use limno_metrics::profile::ColumnProfile;
-use limno_metrics::schema::{item_fields, window_fields};
+use limno_metrics::schema::{LOG_TYPE_INPUT, item_fields, window_fields};
 use limno_sql::window::Window;
 
 use crate::Result;
@@ -41,6 +41,27 @@ pub struct ProfileRow {
     pub non_null_columns: Option<Vec<String>>,
     /// Whether the window had ended, grace included, when the row was written.
     pub window_complete: Option<bool>,
+}
+
+impl ProfileRow {
+    /// A row of no monitor: a column, or `:table`, and its numbers.
+    #[must_use]
+    pub fn bare(column: &str, profile: ColumnProfile) -> Self {
+        Self {
+            window: None,
+            log_type: LOG_TYPE_INPUT,
+            commit_version: None,
+            monitor_version: 0,
+            granularity: None,
+            slice: None,
+            model: None,
+            column: column.to_owned(),
+            data_type: None,
+            profile,
+            non_null_columns: None,
+            window_complete: None,
+        }
+    }
 }
 
 /// The rows under `schema`, which [`profile_schema`](limno_metrics::schema::profile_schema) made.

@@ -6,7 +6,6 @@ use std::time::Duration;
 use arrow::array::{AsArray, RecordBatch};
 use arrow::datatypes::TimestampMicrosecondType;
 use chrono::{DateTime, Utc};
-use limno_metrics::binning::Bins as MetricBins;
 use limno_metrics::drift::{self, ColumnDrift, DriftOptions};
 use limno_metrics::profile::{ColumnProfile, FrozenColumn};
 use limno_metrics::schema::{
@@ -21,7 +20,6 @@ use super::assemble::{Cell, CellKey, ModelKey, assemble, assemble_whole};
 use super::drift_rows::{DriftRow, drift_batch};
 use super::profile_rows::{ProfileRow, profile_batch};
 use crate::Result;
-use crate::config::Bins;
 use crate::monitor::{BaselineColumn, BoundMonitor};
 use crate::progress::Progress;
 
@@ -303,7 +301,7 @@ impl Writer<'_> {
             (added + i32::from(now && !before), missing + i32::from(before && !now))
         });
         rows.push(DriftRow { non_null_delta: Some((added, missing)), ..table.clone() });
-        let options = drift_options(&self.monitor.config.bins);
+        let options = DriftOptions { bins: self.monitor.config.bins.clone() };
         for (index, ((column, before), now)) in pairs.zip(&cell.columns).enumerate() {
             let drift = match before {
                 Some(before) => compare_columns(before, now, &options)?,
@@ -352,14 +350,6 @@ fn light_profile(column: &FrozenColumn) -> ColumnProfile {
     profile.quantiles = None;
     profile.frequent_items = None;
     profile
-}
-
-pub(crate) fn drift_options(bins: &Bins) -> DriftOptions {
-    let bins = match bins {
-        Bins::Count(count) => MetricBins::Count(*count),
-        Bins::Edges(edges) => MetricBins::Edges(edges.clone()),
-    };
-    DriftOptions { bins }
 }
 
 /// The comparison with at most [`WRITTEN_BINS`] bins, those that contribute most.
