@@ -6,7 +6,8 @@
 use std::io::{Seek, SeekFrom, Write};
 use std::sync::Arc;
 
-use arrow::array::{Float64Array, Int64Array, NullArray, RecordBatch, StringArray};
+use arrow::array::{Float64Array, Int64Array, ListArray, NullArray, RecordBatch, StringArray};
+use arrow::datatypes::Int32Type;
 use serde_json::{Value, json};
 
 use crate::support_run::{Place, Ran, instant, numbers, table, texts, times};
@@ -177,12 +178,12 @@ fn a_file_cut_in_half_is_named() {
         let ran = place.limno(&arguments).fails(1, &["/t.parquet"]);
         untouched(&place, &ran);
     }
-    // A file of no bytes at all, and one that is no Parquet.
-    for content in ["", "time,x\n1,2\n"] {
-        std::fs::write(place.path("t.parquet"), content).unwrap();
-        let ran = place.limno(&["run"]).fails(1, &["/t.parquet"]);
-        untouched(&place, &ran);
-    }
+    // One that is no Parquet, and one of no bytes at all.
+    std::fs::write(place.path("t.parquet"), "time,x\n1,2\n").unwrap();
+    let ran = place.limno(&["run"]).fails(1, &["/t.parquet"]);
+    untouched(&place, &ran);
+    std::fs::write(place.path("t.parquet"), "").unwrap();
+    refused_once(&place, &monitor("m", "t.parquet", ""), 3, &["monitor.m.table", "/t.parquet is not a table"]);
 }
 
 #[test]
@@ -355,6 +356,30 @@ fn columns_without_values_have_rows_that_say_so() {
 }
 
 #[test]
+fn a_type_without_statistics_has_its_counts_and_says_why_no_more() {
+    let place = Place::new();
+    let item = |item: Option<i32>| Some(vec![item]);
+    let lists = ListArray::from_iter_primitive::<Int32Type, _, _>([item(Some(1)), None, item(None)]);
+    let at = times((0..3).map(|_| instant("2024-01-01T12:00:00Z")));
+    let rows = table([("time", at), ("lists", Arc::new(lists) as _), ("x", numbers([1.0, 2.0, 3.0]))]);
+    place.parquet("t.parquet", &rows);
+    place.configure(&monitor("m", "t.parquet", "baseline = \"~/t.parquet\""));
+    place.refresh();
+    let row = place.row(
+        "SELECT count, num_nulls, avg, distinct_count, reason FROM m_profile_metrics \
+         WHERE column_name = 'lists' AND log_type = 'INPUT'",
+    );
+    assert_eq!((&row["count"], &row["num_nulls"]), (&json!(3), &json!(1)));
+    assert_eq!((&row["avg"], &row["distinct_count"]), (&Value::Null, &Value::Null));
+    assert!(row["reason"].is_string(), "{row}");
+    let row = place.row("SELECT count, percent_null_delta, reason FROM m_drift_metrics WHERE column_name = 'lists'");
+    assert_eq!((&row["count"], &row["percent_null_delta"]), (&json!(3), &json!(0.0)));
+    assert!(row["reason"].is_string(), "{row}");
+    let ks = place.row("SELECT ks_test.statistic AS ks FROM m_drift_metrics WHERE column_name = 'x'");
+    assert_eq!(ks["ks"], 0.0);
+}
+
+#[test]
 fn a_column_whose_type_changed_costs_only_its_own_comparison() {
     let place = with_table();
     let before = table([("x", texts(["1", "2"])), ("gone", numbers([1.0, 2.0]))]);
@@ -387,6 +412,8 @@ fn a_table_whose_column_changes_its_type_is_measured_anew() {
     let place = with_table();
     place.configure(&monitor("m", "t.parquet", ""));
     assert_eq!(place.refresh()["monitor_version"], 0);
+    // One window and no baseline: there is nothing to compare, and nothing new either.
+    assert_eq!(place.refresh()["refreshed"], false);
     let at = (0..10).map(|_| instant("2024-01-01T12:00:00Z"));
     std::fs::remove_file(place.path("t.parquet")).unwrap();
     place.parquet("t.parquet", &table([("time", times(at)), ("x", texts(["a"; 10]))]));

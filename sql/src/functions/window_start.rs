@@ -260,3 +260,230 @@ impl TimeZone for Wall {
         WallOffset { is_zoned: true }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use arrow::array::{
+        Date32Array, Date64Array, DictionaryArray, Int64Array, LargeStringArray, RecordBatch, StringArray,
+        StringViewArray, TimestampMillisecondArray, TimestampNanosecondArray, TimestampSecondArray,
+    };
+    use arrow::datatypes::{Field, Int32Type};
+    use chrono::Weekday;
+    use datafusion::common::DFSchema;
+    use datafusion::common::config::ConfigOptions;
+    use datafusion::logical_expr::lit;
+    use datafusion::prelude::{SessionContext, col};
+
+    use super::*;
+
+    fn at(text: &str) -> i64 {
+        DateTime::parse_from_rfc3339(text).unwrap().timestamp_micros()
+    }
+
+    /// Evaluates an expression over the one column `c`.
+    fn evaluate(expr: Expr, values: ArrayRef) -> TimestampMicrosecondArray {
+        let batch = RecordBatch::try_from_iter_with_nullable([("c", values, true)]).unwrap();
+        let schema = DFSchema::try_from(batch.schema().as_ref().clone()).unwrap();
+        let physical = SessionContext::new().create_physical_expr(expr, &schema).unwrap();
+        let result = physical.evaluate(&batch).unwrap().into_array(batch.num_rows()).unwrap();
+        assert_eq!(result.data_type(), &instant_type());
+        result.as_primitive::<TimestampMicrosecondType>().clone()
+    }
+
+    fn instants(values: ArrayRef, timezone: Tz) -> Vec<Option<i64>> {
+        let expr = to_instant(col("c"), values.data_type(), timezone).unwrap();
+        evaluate(expr, values).iter().collect()
+    }
+
+    fn texts(texts: &[&str], timezone: Tz) -> Vec<Option<i64>> {
+        instants(Arc::new(StringArray::from(texts.to_vec())), timezone)
+    }
+
+    #[test]
+    fn starts_are_those_of_the_calendar_in_any_order() {
+        for (zone, granularity) in [
+            (Tz::UTC, Granularity::Minutes(5)),
+            (Tz::Europe__Berlin, Granularity::Hours(1)),
+            (Tz::Pacific__Apia, Granularity::Days(1)),
+            (Tz::America__New_York, Granularity::Weeks(2)),
+            (Tz::Australia__Lord_Howe, Granularity::Months(1)),
+        ] {
+            let calendar = Calendar { timezone: zone, week_start: Weekday::Sun };
+            let mut values: Vec<Option<i64>> = (0..3_000_i64)
+                .map(|row| Some(at("2011-12-25T00:00:00Z") + row * 7_919 % 3_000 * 1_013_000_007))
+                .collect();
+            values.extend([None, Some(i64::MAX), Some(i64::MIN), Some(0), Some(-1)]);
+            let expected: Vec<_> =
+                values.iter().map(|instant| Some(calendar.window_of(granularity, (*instant)?)?.start)).collect();
+            for timezone in [None, Some("UTC"), Some("+05:30")] {
+                let array = TimestampMicrosecondArray::from(values.clone()).with_timezone_opt(timezone);
+                let starts = evaluate(window_start(calendar, granularity).call(vec![col("c")]), Arc::new(array));
+                assert_eq!(starts.iter().collect::<Vec<_>>(), expected, "{zone} {granularity}");
+            }
+        }
+    }
+
+    #[test]
+    fn functions_are_equal_when_their_calendars_are() {
+        let calendar = Calendar { timezone: Tz::UTC, week_start: Weekday::Mon };
+        let sunday = Calendar { week_start: Weekday::Sun, ..calendar };
+        let day = Granularity::Days(1);
+        assert_eq!(window_start(calendar, day), window_start(calendar, day));
+        assert_ne!(window_start(calendar, day), window_start(sunday, day));
+        assert_ne!(window_start(calendar, day), window_start(calendar, Granularity::Days(2)));
+        assert_eq!(window_start(calendar, day).name(), "limno_window_start");
+    }
+
+    #[test]
+    fn takes_timestamps_in_microseconds_only() {
+        let function = window_start(Calendar { timezone: Tz::UTC, week_start: Weekday::Mon }, Granularity::Days(1));
+        assert!(function.return_type(&[DataType::Timestamp(TimeUnit::Millisecond, None)]).is_err());
+        assert!(function.return_type(&[DataType::Int64]).is_err());
+        assert!(function.return_type(&[]).is_err());
+    }
+
+    #[test]
+    fn a_scalar_stays_one() {
+        let function = window_start(Calendar { timezone: Tz::UTC, week_start: Weekday::Mon }, Granularity::Days(1));
+        for (value, expected) in [(Some(at("2024-05-01T13:00:00Z")), Some(at("2024-05-01T00:00:00Z"))), (None, None)] {
+            let result = function.invoke_with_args(ScalarFunctionArgs {
+                args: vec![ColumnarValue::Scalar(ScalarValue::TimestampMicrosecond(value, None))],
+                arg_fields: vec![Arc::new(Field::new("c", DataType::Timestamp(TimeUnit::Microsecond, None), true))],
+                number_rows: 3,
+                return_field: Arc::new(Field::new("w", instant_type(), true)),
+                config_options: Arc::new(ConfigOptions::new()),
+            });
+            let ColumnarValue::Scalar(start) = result.unwrap() else { panic!("an array") };
+            assert_eq!(start, ScalarValue::TimestampMicrosecond(expected, Some("UTC".into())));
+        }
+    }
+
+    #[test]
+    fn timestamps_stand_as_they_are() {
+        let second = at("2024-05-01T10:00:00Z") / 1_000_000;
+        let expected = vec![Some(second * 1_000_000), None];
+        for zone in [None, Some("UTC"), Some("America/New_York"), Some("+05:30")] {
+            let arrays: [ArrayRef; 4] = [
+                Arc::new(TimestampSecondArray::from(vec![Some(second), None]).with_timezone_opt(zone)),
+                Arc::new(TimestampMillisecondArray::from(vec![Some(second * 1_000), None]).with_timezone_opt(zone)),
+                Arc::new(TimestampMicrosecondArray::from(vec![Some(second * 1_000_000), None]).with_timezone_opt(zone)),
+                Arc::new(
+                    TimestampNanosecondArray::from(vec![Some(second * 1_000_000_000), None]).with_timezone_opt(zone),
+                ),
+            ];
+            for array in arrays {
+                // Without a zone it is wall time in UTC, whatever the monitor's.
+                assert_eq!(instants(array, Tz::Europe__Berlin), expected, "{zone:?}");
+            }
+        }
+        let far = TimestampSecondArray::from(vec![i64::MAX / 10]);
+        assert_eq!(instants(Arc::new(far), Tz::UTC), [None], "what does not fit is null, not an error");
+    }
+
+    #[test]
+    fn dates_begin_at_midnight_in_the_time_zone() {
+        let day = 19_844; // 2024-05-01
+        let expected = [Some(at("2024-05-01T00:00:00+02:00")), None, Some(at("2024-05-01T00:00:00+02:00"))];
+        let dates: ArrayRef = Arc::new(Date32Array::from(vec![Some(day), None, Some(day)]));
+        assert_eq!(instants(dates, Tz::Europe__Berlin), expected);
+        let millis = i64::from(day) * 86_400_000;
+        let dates: ArrayRef = Arc::new(Date64Array::from(vec![Some(millis), None, Some(millis)]));
+        assert_eq!(instants(dates, Tz::Europe__Berlin), expected);
+        // A midnight that was skipped, and days beyond every calendar.
+        let dates: ArrayRef = Arc::new(Date32Array::from(vec![17_839, i32::MAX, i32::MIN]));
+        assert_eq!(instants(dates, Tz::America__Sao_Paulo), [Some(at("2018-11-04T01:00:00-02:00")), None, None]);
+    }
+
+    #[test]
+    fn text_is_read_as_iso_8601() {
+        let zoned = [
+            "2024-05-01T10:00:00Z",
+            "2024-05-01 10:00:00z",
+            "2024-05-01T12:00:00+02:00",
+            "2024-05-01T12:00:00.000000000+0200",
+            "2024-05-01 06:00:00 -04",
+            "2024-05-01T10:00Z",
+            "2024-05-01T12:00+02:00",
+            "  2024-05-01T10:00:00Z\n",
+        ];
+        let walls = [
+            "2024-05-01T12:00:00",
+            "2024-05-01 12:00:00",
+            "2024-05-01 12:00",
+            "2024-05-01T120000",
+            "2024-05-01 12:00:00.0",
+        ];
+        for text in zoned.iter().chain(&walls) {
+            assert_eq!(texts(&[text], Tz::Europe__Berlin), [Some(at("2024-05-01T10:00:00Z"))], "{text}");
+        }
+        assert_eq!(texts(&["2024-05-01"], Tz::Europe__Berlin), [Some(at("2024-05-01T00:00:00+02:00"))]);
+        assert_eq!(texts(&["1969-12-31T23:59:59.9999999Z"], Tz::UTC), [Some(-1)], "a part of a microsecond is dropped");
+        // Skipped and repeated wall times have an instant too.
+        let changes = ["2024-03-31 02:30:00", "2024-10-27 02:30:00", "2024-10-27T02:30:00+01:00"];
+        let expected = ["2024-03-31T03:00:00+02:00", "2024-10-27T02:30:00+02:00", "2024-10-27T02:30:00+01:00"];
+        assert_eq!(texts(&changes, Tz::Europe__Berlin), expected.map(|text| Some(at(text))));
+    }
+
+    #[test]
+    fn text_that_does_not_parse_is_null() {
+        for text in [
+            "",
+            "now",
+            "today",
+            "2024",
+            "2024-13-01",
+            "2024-02-30",
+            "01.05.2024",
+            "05/01/2024",
+            "1714557600",
+            "2024-05-01T25:00:00",
+            "2024-05-01T10:00:00 Mars/Olympus",
+            "2024-05-01T10:00:",
+            "2024-05-01x10:00:00",
+            "2024-05-01T10:0",
+            "2024-05-01T10:00:00ü",
+            "２０２４-05-01",
+            "2024-05-01Tüü:üü",
+            "2024-05-01T10:0ü",
+            "2024-05-01T10:00ü",
+            "9999-99-99T99:99:99.999999999999999999999",
+        ] {
+            assert_eq!(texts(&[text], Tz::Europe__Berlin), [None], "{text}");
+        }
+        assert_eq!(instants(Arc::new(StringArray::from(vec![None::<&str>])), Tz::UTC), [None]);
+    }
+
+    #[test]
+    fn every_kind_of_text_is_read() {
+        let text = vec![Some("2024-05-01T10:00:00Z"), None, Some("bad")];
+        let expected = [Some(at("2024-05-01T10:00:00Z")), None, None];
+        let arrays: [ArrayRef; 4] = [
+            Arc::new(StringArray::from(text.clone())),
+            Arc::new(LargeStringArray::from(text.clone())),
+            Arc::new(StringViewArray::from(text.clone())),
+            Arc::new(text.into_iter().collect::<DictionaryArray<Int32Type>>()),
+        ];
+        for array in arrays {
+            assert_eq!(instants(array, Tz::UTC), expected);
+        }
+        let constant = to_instant(lit("2024-05-01"), &DataType::Utf8, Tz::UTC).unwrap();
+        let rows: ArrayRef = Arc::new(Int64Array::from(vec![1, 2]));
+        assert_eq!(evaluate(constant, rows).iter().collect::<Vec<_>>(), [Some(at("2024-05-01T00:00:00Z")); 2]);
+    }
+
+    #[test]
+    fn other_types_are_refused() {
+        for data_type in [
+            DataType::Int64,
+            DataType::Float64,
+            DataType::Boolean,
+            DataType::Binary,
+            DataType::Time64(TimeUnit::Microsecond),
+        ] {
+            let error = to_instant(col("c"), &data_type, Tz::UTC).unwrap_err();
+            assert!(error.message().contains("a timestamp, a date or text in ISO 8601 is needed"), "{error}");
+        }
+        let codes = DataType::Dictionary(Box::new(DataType::Int32), Box::new(DataType::Int64));
+        assert!(to_instant(col("c"), &codes, Tz::UTC).is_err());
+    }
+}
