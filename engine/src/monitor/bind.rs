@@ -213,7 +213,7 @@ fn check_timestamp(config: &MonitorConfig, file: &str, schema: &Schema, problems
     let Ok(field) = schema.field_with_name(&timestamp.value) else { return };
     let probe = datafusion::logical_expr::lit(0);
     if let Err(error) = to_instant(probe, field.data_type(), config.timezone) {
-        problems.push(timestamp.problem(file, error.strip_backtrace(), None));
+        problems.push(timestamp.problem(file, error.message().into_owned(), None));
     }
 }
 
@@ -275,7 +275,10 @@ fn parse_slices(
         match parse_slice(context, &slice.value, &columns) {
             Ok(expression) => parsed.push(expression),
             Err(error) => {
-                let hint = error.column().and_then(|column| nearest(schema, column));
+                let hint = error.unknown().and_then(|(name, valid)| {
+                    let valid: Vec<&str> = valid.iter().map(String::as_str).collect();
+                    name_hint(name, &valid)
+                });
                 problems.push(slice.problem(file, error.to_string(), hint));
             }
         }

@@ -1,1 +1,260 @@
-//! later
+//! Columns of every kind and type, also through groups: the laws, and one encoding for one multiset.
+
+use std::sync::Arc;
+
+use arrow::array::{
+    Array, ArrayRef, BinaryArray, BooleanArray, Date32Array, Decimal128Array, Float32Array, Float64Array, Int64Array,
+    StringArray, TimestampMicrosecondArray, UInt32Array, UInt64Array,
+};
+use arrow::compute::{cast, concat, take};
+use arrow::datatypes::DataType;
+use limno_fixtures::SplitMix64;
+use limno_metrics::column::{ColumnGroups, ColumnKind, ColumnOptions, ColumnState};
+use proptest::prelude::*;
+
+use crate::laws::{Column, Mergeable, assert_laws};
+use crate::values::{index, integers, limits, numbers, strings};
+
+/// Every fifth value or so becomes null, as the seed has it.
+fn with_nulls<T>(values: Vec<T>, seed: u64) -> Vec<Option<T>> {
+    let mut rng = SplitMix64::new(seed);
+    let share = if rng.chance(0.5) { 0.2 } else { 0.0 };
+    values.into_iter().map(|value| (!rng.chance(share)).then_some(value)).collect()
+}
+
+/// Some numbers become NaN, of several bit patterns.
+fn with_nan(values: Vec<f64>, seed: u64) -> Vec<f64> {
+    let mut rng = SplitMix64::new(!seed);
+    let share = if rng.chance(0.3) { 0.1 } else { 0.0 };
+    let nan = |rng: &mut SplitMix64| f64::from_bits(f64::NAN.to_bits() | rng.below(9) | (rng.below(2) << 63));
+    values.into_iter().map(|value| if rng.chance(share) { nan(&mut rng) } else { value }).collect()
+}
+
+fn numeric() -> BoxedStrategy<ArrayRef> {
+    let array = |array: ArrayRef| array;
+    prop_oneof![
+        4 => (numbers(), any::<u64>())
+            .prop_map(move |(v, seed)| array(Arc::new(Float64Array::from(with_nulls(with_nan(v, seed), seed))))),
+        3 => (integers(), any::<u64>()).prop_map(move |(v, seed)| array(Arc::new(Int64Array::from(with_nulls(v, seed))))),
+        1 => integers().prop_map(move |v| {
+            array(Arc::new(UInt64Array::from_iter_values(v.into_iter().map(i64::cast_unsigned))))
+        }),
+        1 => integers().prop_map(move |v| {
+            let wide = v.iter().map(|&x| i128::from(x) * if x % 2 == 0 { 1 } else { 1_000_000_000 });
+            let decimals = Decimal128Array::from_iter_values(wide).with_precision_and_scale(38, 2);
+            array(Arc::new(decimals.unwrap()))
+        }),
+        1 => numbers().prop_map(move |v| cast(&array(Arc::new(Float64Array::from(v))), &DataType::Float32).unwrap()),
+    ]
+    .boxed()
+}
+
+fn temporal() -> BoxedStrategy<ArrayRef> {
+    let micros = -1_000_000_000_000i64..4_000_000_000_000_000;
+    let array = |array: ArrayRef| array;
+    prop_oneof![
+        (proptest::collection::vec(micros, 0..700), any::<u64>()).prop_map(move |(v, seed)| {
+            array(Arc::new(TimestampMicrosecondArray::from(with_nulls(v, seed)).with_timezone("UTC")))
+        }),
+        proptest::collection::vec(-1000..20_000i32, 0..700).prop_map(move |v| array(Arc::new(Date32Array::from(v)))),
+    ]
+    .boxed()
+}
+
+fn categorical() -> BoxedStrategy<ArrayRef> {
+    let array = |array: ArrayRef| array;
+    let dictionary = DataType::Dictionary(Box::new(DataType::Int32), Box::new(DataType::Utf8));
+    let text =
+        (strings(), any::<u64>()).prop_map(move |(v, seed)| array(Arc::new(StringArray::from(with_nulls(v, seed)))));
+    prop_oneof![
+        2 => text.clone(),
+        1 => text.prop_map(move |strings| cast(&strings, &dictionary).unwrap()),
+        1 => (proptest::collection::vec(any::<bool>(), 0..60), any::<u64>())
+            .prop_map(move |(v, seed)| array(Arc::new(BooleanArray::from(with_nulls(v, seed))))),
+        1 => integers().prop_map(move |v| array(Arc::new(Int64Array::from(v)))),
+    ]
+    .boxed()
+}
+
+fn opaque() -> BoxedStrategy<ArrayRef> {
+    (strings(), any::<u64>())
+        .prop_map(|(values, seed)| -> ArrayRef {
+            let values = with_nulls(values, seed);
+            Arc::new(BinaryArray::from_iter(values.iter().map(|v| v.as_ref().map(String::as_bytes))))
+        })
+        .boxed()
+}
+
+fn options(kind: ColumnKind) -> impl Strategy<Value = ColumnOptions> {
+    (limits(), prop::sample::select(vec![10u32, 300, 4096, u32::MAX]))
+        .prop_map(move |(max_buckets, exact_distinct)| ColumnOptions { kind, max_buckets, exact_distinct })
+}
+
+fn rows(array: &ArrayRef, rows: &[usize]) -> ArrayRef {
+    let rows = UInt32Array::from_iter_values(rows.iter().map(|&row| u32::try_from(row).unwrap()));
+    take(array, &rows, None).unwrap()
+}
+
+/// The laws of a column's state, and that groups yield what each would by itself.
+fn assert_column(array: &ArrayRef, options: &ColumnOptions, seed: u64) -> Result<(), TestCaseError> {
+    let all: Vec<usize> = (0..array.len()).collect();
+    let observe = |state: &mut Column, wanted: &[usize]| state.0.observe(&rows(array, wanted)).unwrap();
+    assert_laws(&Column(ColumnState::empty(options)), observe, &all, seed)?;
+    assert_groups(array, options, seed)
+}
+
+fn assert_groups(array: &ArrayRef, options: &ColumnOptions, seed: u64) -> Result<(), TestCaseError> {
+    let rng = &mut SplitMix64::new(seed.rotate_left(7));
+    let count = index(rng.below(5)) + 1;
+    // The last number stands for rows that belong to no group.
+    let member: Vec<usize> = (0..array.len()).map(|_| index(rng.below(count as u64 + 1))).collect();
+    let mut order: Vec<usize> = (0..array.len()).collect();
+    rng.shuffle(&mut order);
+    let mut groups = ColumnGroups::new(*options);
+    let batch = index(rng.below(400)) + 1;
+    for (at, wanted) in order.chunks(batch).enumerate() {
+        // Groups come into being as rows of theirs arrive.
+        groups.resize(if at == 0 { count.div_ceil(2) } else { count });
+        let group = |&row: &usize| if member[row] < groups.len() { member[row] } else { usize::MAX };
+        let of: Vec<usize> = wanted.iter().map(group).collect();
+        groups.observe(&rows(array, wanted), &of).unwrap();
+    }
+    groups.resize(count);
+    let first = &order[..order.len().min(batch)];
+    let is_seen = |row: usize, group: usize| group < count.div_ceil(2) || !first.contains(&row);
+    // Some are taken early, as an aggregation does that emits its first groups.
+    let early = index(rng.below(count as u64 + 1));
+    let mut states = groups.take(early);
+    states.extend(groups.into_states());
+    prop_assert_eq!(states.len(), count);
+    for (group, state) in states.iter().enumerate() {
+        let of: Vec<usize> = (0..array.len()).filter(|&row| member[row] == group && is_seen(row, group)).collect();
+        let expected = ColumnState::of(&rows(array, &of), options)?;
+        prop_assert!(state.encode()? == expected.encode()?, "group {group} of {count}");
+    }
+    Ok(())
+}
+
+proptest! {
+    #![proptest_config(crate::cases(400))]
+
+    #[test]
+    fn of_numbers(array in numeric(), options in options(ColumnKind::Numeric), seed: u64) {
+        assert_column(&array, &options, seed)?;
+    }
+
+    #[test]
+    fn of_times(array in temporal(), options in options(ColumnKind::Temporal), seed: u64) {
+        assert_column(&array, &options, seed)?;
+    }
+
+    #[test]
+    fn of_categories(array in categorical(), options in options(ColumnKind::Categorical), seed: u64) {
+        assert_column(&array, &options, seed)?;
+    }
+
+    #[test]
+    fn of_anything_else(array in opaque(), options in options(ColumnKind::Opaque), seed: u64) {
+        assert_column(&array, &options, seed)?;
+    }
+
+    /// States of the same kind with other limits merge to the smaller limits, whichever comes first.
+    #[test]
+    fn of_two_precisions(array in numeric(), left in options(ColumnKind::Numeric), right in options(ColumnKind::Numeric)) {
+        assert_two_precisions(&array, left, right)?;
+    }
+
+    #[test]
+    fn of_two_precisions_of_categories(
+        array in categorical(),
+        left in options(ColumnKind::Categorical),
+        right in options(ColumnKind::Categorical),
+    ) {
+        assert_two_precisions(&array, left, right)?;
+    }
+
+    /// How values are stored says nothing about them.
+    #[test]
+    fn encodings_of_strings_are_alike(values in strings(), seed: u64, options in options(ColumnKind::Categorical)) {
+        let plain: ArrayRef = Arc::new(StringArray::from(with_nulls(values, seed)));
+        let expected = ColumnState::of(&plain, &options)?.encode()?;
+        let dictionary = DataType::Dictionary(Box::new(DataType::UInt16), Box::new(DataType::Utf8));
+        for other in [DataType::LargeUtf8, DataType::Utf8View, dictionary] {
+            let other = cast(&plain, &other).unwrap();
+            prop_assert!(ColumnState::of(&other, &options)?.encode()? == expected, "{}", other.data_type());
+        }
+    }
+
+    #[test]
+    fn widths_of_numbers_are_alike(
+        values in proptest::collection::vec(0..100i64, 0..900),
+        seed: u64,
+        options in options(ColumnKind::Numeric),
+    ) {
+        let plain: ArrayRef = Arc::new(Int64Array::from(with_nulls(values, seed)));
+        let expected = ColumnState::of(&plain, &options)?.encode()?;
+        let types = [
+            DataType::Int8,
+            DataType::Int32,
+            DataType::UInt8,
+            DataType::UInt64,
+            DataType::Float32,
+            DataType::Float64,
+            DataType::Decimal128(20, 3),
+            DataType::Dictionary(Box::new(DataType::Int8), Box::new(DataType::Int64)),
+        ];
+        for other in types {
+            let other = cast(&plain, &other).unwrap();
+            prop_assert!(ColumnState::of(&other, &options)?.encode()? == expected, "{}", other.data_type());
+        }
+    }
+}
+
+fn assert_two_precisions(array: &ArrayRef, left: ColumnOptions, right: ColumnOptions) -> Result<(), TestCaseError> {
+    let least = ColumnOptions {
+        kind: left.kind,
+        max_buckets: left.max_buckets.min(right.max_buckets),
+        exact_distinct: left.exact_distinct.min(right.exact_distinct),
+    };
+    let cut = array.len() / 3;
+    let expected = Column(ColumnState::of(array, &least)?).bytes();
+    let left = Column(ColumnState::of(&array.slice(0, cut), &left)?);
+    let right = Column(ColumnState::of(&array.slice(cut, array.len() - cut), &right)?);
+    prop_assert!(left.clone().merged(&right)?.bytes() == expected, "left first");
+    prop_assert!(right.merged(&left)?.bytes() == expected, "right first");
+    Ok(())
+}
+
+/// The interner of strings is emptied on the way.
+#[test]
+fn more_strings_than_are_interned() {
+    let values: Vec<String> = (0..90_000u32).map(|i| format!("s{}", i.wrapping_mul(2_654_435_761))).collect();
+    let array: ArrayRef = Arc::new(StringArray::from(values));
+    for options in [ColumnOptions::new(ColumnKind::Categorical), ColumnOptions::exact(ColumnKind::Categorical)] {
+        let whole = ColumnState::of(&array, &options).unwrap();
+        let mut pieces = ColumnState::empty(&options);
+        for start in (0..array.len()).step_by(7000).rev() {
+            pieces.observe(&array.slice(start, 7000.min(array.len() - start))).unwrap();
+        }
+        assert!(whole.encode().unwrap() == pieces.encode().unwrap());
+        let count = whole.freeze().unwrap().profile().distinct_count.unwrap();
+        assert!(count.abs_diff(90_000) <= if options.exact_distinct == u32::MAX { 0 } else { 7000 }, "{count}");
+    }
+}
+
+/// Kinds do not mix, and a column of the wrong type is refused whole.
+#[test]
+fn what_does_not_fit_is_refused() {
+    let numbers: ArrayRef = Arc::new(Float32Array::from(vec![1.0]));
+    let strings: ArrayRef = Arc::new(StringArray::from(vec!["a"]));
+    let numeric = ColumnOptions::new(ColumnKind::Numeric);
+    let mut state = ColumnState::of(&numbers, &numeric).unwrap();
+    let before = state.encode().unwrap();
+    let other = ColumnState::of(&strings, &ColumnOptions::new(ColumnKind::Categorical)).unwrap();
+    assert!(state.merge(&other).is_err());
+    assert!(state.encode().unwrap() == before, "a merge that fails changes nothing");
+    assert!(state.observe(&strings).is_err());
+    assert!(state.encode().unwrap() == before, "values that are refused change nothing");
+    let both = concat(&[&*numbers, &*numbers]).unwrap();
+    assert!(ColumnGroups::new(numeric).observe(&both, &[0]).is_err(), "lengths differ");
+}

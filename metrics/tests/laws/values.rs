@@ -76,10 +76,7 @@ pub(crate) fn tame_numbers() -> BoxedStrategy<Vec<f64>> {
         vec((-5..5i32).prop_map(f64::from), 1..200),
         vec((0..100_000i32).prop_map(|step| f64::from(step) * 0.01 - 300.0), 1..900),
         vec(prop_oneof![Just(0.0), (1..10_000u32).prop_map(|step| f64::from(step) / 7.0)], 1..900),
-        vec(
-            (0..2048i32, 1..1000u32).prop_map(|(e, m)| f64::from(m) * 2f64.powi(e % 60 - 30)),
-            1..300
-        ),
+        vec((0..2048i32, 1..1000u32).prop_map(|(e, m)| f64::from(m) * 2f64.powi(e % 60 - 30)), 1..300),
     ]
     .boxed()
 }
