@@ -177,3 +177,25 @@ fn late_rows_correct_their_window_and_are_recorded_as_history() {
     assert_eq!(found(&report), (0, 0, 0));
     assert_eq!(place.mails("mail").len(), 1);
 }
+
+#[test]
+fn new_files_of_a_folder_are_seen_by_an_engine_that_stays() {
+    let place = Place::new();
+    daily(&place);
+    std::fs::create_dir(place.path("t")).unwrap();
+    place.parquet("t/2.parquet", &day(2, 0.0));
+    let timed = Timed::new(&place, "2024-01-04T12:00:00Z");
+    let read = |report: limno_engine::engine::Report| report.refreshed.map(|row| (row.rows, row.windows));
+    assert_eq!(read(timed.run_at("2024-01-04T12:00:00Z")), Some((600, 1)));
+    assert_eq!(read(timed.run_at("2024-01-04T13:00:00Z")), None);
+    place.parquet("t/3.parquet", &day(3, 1000.0));
+    let report = timed.run_at("2024-01-04T14:00:00Z");
+    assert_eq!(found(&report), (1, 0, 1));
+    assert_eq!(read(report), Some((1200, 2)));
+    // A file that is written anew, with other values, and one that is gone.
+    std::fs::remove_file(place.path("t/2.parquet")).unwrap();
+    place.parquet("t/3.parquet", &day(3, 0.0).slice(0, 300));
+    assert_eq!(read(timed.run_at("2024-01-04T15:00:00Z")), Some((300, 1)));
+    let row = place.row("SELECT max, count FROM daily_profile_metrics WHERE column_name = 'x' AND log_type = 'INPUT'");
+    assert_eq!(row, json!({ "max": 59.0, "count": 300 }));
+}
