@@ -129,12 +129,25 @@ impl Engine {
             Some(last) if is_current && !full_refresh => {
                 // Rows of a refresh that was cut off before its own row was written are not those of the last one.
                 let written = last.refreshed_at;
-                self.stored_rows(&places).await?.filter(|rows| rows.written_at() == Some((written, written)))
+                self.stored_rows(&places).await?.filter(|rows| {
+                    let is_empty = last.profile_rows == 0 && rows.profile.num_rows() == 0;
+                    is_empty || rows.written_at() == Some((written, written))
+                })
             }
             _ => None,
         };
         let (rows, refreshed) = match stored {
-            Some(rows) => (rows, None),
+            Some(rows) => {
+                let rows = match rows.completed(monitor.config.grace, now)? {
+                    Some(marked) => {
+                        store::write(&places.profile, marked.profile.clone(), Mode::Replace).await?;
+                        store::write(&places.drift, marked.drift.clone(), Mode::Replace).await?;
+                        marked
+                    }
+                    None => rows,
+                };
+                (rows, None)
+            }
             None => {
                 let executor = LocalExecutor::new(self.context.clone());
                 let made = refresh(monitor, &executor, now, monitor_version, &self.progress).await?;

@@ -168,7 +168,7 @@ impl FrozenColumn {
                         Some(items.into_iter().map(|item| (text(item.value), item.count)).collect());
                 }
             }
-            Values::Opaque => {}
+            Values::Opaque => profile.reason = Some("this type has no statistics beyond counts".to_owned()),
         }
         if counts.rows > 0 && counts.nulls == counts.rows {
             profile.reason = Some("all values are null".to_owned());

@@ -159,7 +159,11 @@ async fn open_files(context: &SessionContext, uri: &str, path: &Path) -> Result<
     };
     let location = ListingTableUrl::try_new(url, None).map_err(unreadable)?;
     let suffix = extension.map(|extension| format!(".{extension}")).unwrap_or_default();
-    let options = ListingOptions::new(format).with_file_extension(suffix);
+    let options = ListingOptions::new(format).with_file_extension(&suffix);
+    // A listing from before would hide new files; the one made below is the one that is scanned.
+    if let Some(listings) = context.runtime_env().cache_manager.get_list_files_cache() {
+        listings.clear();
+    }
     let state = context.state();
     let config = ListingTableConfig::new(location.clone())
         .with_listing_options(options)
@@ -167,12 +171,16 @@ async fn open_files(context: &SessionContext, uri: &str, path: &Path) -> Result<
         .await
         .map_err(unreadable)?;
     let store = context.runtime_env().object_store(&location).map_err(unreadable)?;
-    let mut files: Vec<_> = store
-        .list(Some(location.prefix()))
+    if config.file_schema.as_ref().is_none_or(|schema| schema.fields().is_empty()) {
+        return Err(Error::NotATable { uri: uri.to_owned(), message: "it is empty, so it has no columns".to_owned() });
+    }
+    // A store lists what is below a prefix; a location that is one file lists nothing.
+    let listed = location.list_all_files(&state, store.as_ref(), &suffix).await.map_err(unreadable)?;
+    let mut files: Vec<_> = listed
         .map_ok(|file| format!("{} {} {}", file.location, file.size, file.last_modified.timestamp_micros()))
         .try_collect()
         .await
-        .map_err(|error| unreadable(error.into()))?;
+        .map_err(unreadable)?;
     files.sort_unstable();
     let provider = Arc::new(ListingTable::try_new(config).map_err(unreadable)?);
     Ok(Source { uri: uri.to_owned(), version: SourceVersion::Files { listing: files.join("\n") }, provider })

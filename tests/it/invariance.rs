@@ -38,7 +38,8 @@ struct Forms {
 impl Forms {
     fn of(batch: &RecordBatch, seed: u64) -> Self {
         let dir = tempfile::tempdir().expect("a folder");
-        let paths = ["whole.parquet", "shuffled.parquet", "pieces", "shuffled_pieces"].map(|name| dir.path().join(name));
+        let paths =
+            ["whole.parquet", "shuffled.parquet", "pieces", "shuffled_pieces"].map(|name| dir.path().join(name));
         let shuffled = shuffled(batch, seed);
         for (rows, whole, pieces) in [(batch, &paths[0], &paths[2]), (&shuffled, &paths[1], &paths[3])] {
             write_parquet(whole, rows);
@@ -139,7 +140,13 @@ fn assert_invariant(forms: &Forms, look: Look) -> Vec<Group> {
             assert_eq!(groups.len(), expected.len(), "{} in {partitions}", path.display());
             for (ours, expected) in groups.iter().zip(&expected) {
                 let same = ours.4.iter().zip(&expected.4).map(|(a, b)| a == b).collect::<Vec<_>>();
-                assert!(ours == expected, "{} in {partitions}: {:?} {:?}", path.display(), (ours.0, &ours.1, &ours.2, ours.3), same);
+                assert!(
+                    ours == expected,
+                    "{} in {partitions}: {:?} {:?}",
+                    path.display(),
+                    (ours.0, &ours.1, &ours.2, ours.3),
+                    same
+                );
             }
         }
     }
@@ -170,7 +177,11 @@ fn flights_by_month_model_and_slice() {
     let groups = assert_invariant(&forms, look);
     // The whole comes from the parts of the first expression; those of any other add up to the same.
     let rows = |expression: Option<usize>| -> u64 {
-        groups.iter().filter(|group| group.2.as_ref().map(|slice| slice.expression) == expression).map(|group| group.3).sum()
+        groups
+            .iter()
+            .filter(|group| group.2.as_ref().map(|slice| slice.expression) == expression)
+            .map(|group| group.3)
+            .sum()
     };
     assert_eq!([rows(None), rows(Some(0)), rows(Some(1))], [336_776; 3]);
     let months = states(&forms.paths[0], 2, Look { slices: &[], ..look });

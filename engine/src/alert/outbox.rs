@@ -176,7 +176,12 @@ impl Batch<'_> {
             historical,
             triggered: called.to_vec(),
             metric_tables: self.places.named(self.monitor).into(),
-            sql_hint: sql_hint(&self.config.file, self.monitor, breaches.first().map(|breach| breach.column.as_str())),
+            // The mail is read elsewhere: the file by its whole path.
+            sql_hint: sql_hint(
+                &absolute(&self.config.file),
+                self.monitor,
+                breaches.first().map(|breach| breach.column.as_str()),
+            ),
         };
         let mut event = Event::new(name, &id, Kind::Notification, Status::Pending, self.now);
         event.target = Some(notifier.to_owned());
@@ -198,6 +203,10 @@ fn excess(breach: &Breach) -> f64 {
         Condition::Below(limit) => relative(limit - breach.value, limit),
         Condition::Outside(low, high) => relative((low - breach.value).max(breach.value - high), high - low),
     }
+}
+
+fn absolute(file: &str) -> String {
+    std::path::absolute(file).map_or_else(|_| file.to_owned(), |path| path.to_string_lossy().into_owned())
 }
 
 /// A command line that shows more of a column.

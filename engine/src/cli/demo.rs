@@ -55,7 +55,9 @@ pub(super) async fn execute(args: &DemoArgs, out: &mut dyn Write) -> Result<Outc
 
 /// Writes tables and configuration into an empty folder; leaves those of an earlier call as they are.
 async fn prepare(folder: &Path, progress: &Progress) -> Result<std::path::PathBuf> {
-    std::fs::create_dir_all(folder)?;
+    std::fs::create_dir_all(folder).map_err(|error| Error::Usage {
+        message: format!("the folder {} cannot be made: {error}; name another one", folder.display()),
+    })?;
     let folder = folder.canonicalize()?;
     let file = folder.join("limno.toml");
     if file.exists() {

@@ -77,7 +77,8 @@ fn message(error: &Error) -> String {
         }
         cause = error.source();
     }
-    text
+    // Two layers of one library often name themselves alike.
+    text.replace("Parquet error: Parquet error: ", "Parquet error: ")
 }
 
 async fn execute(args: Args) -> Result<Outcome> {

@@ -1,9 +1,10 @@
 //! The steps of a refresh: run the plans, merge, compare, write down.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
-use arrow::array::{AsArray, RecordBatch};
+use arrow::array::{Array, AsArray, BooleanArray, RecordBatch};
 use arrow::datatypes::TimestampMicrosecondType;
 use chrono::{DateTime, Utc};
 use limno_metrics::drift::{self, ColumnDrift, DriftOptions};
@@ -33,6 +34,20 @@ pub struct MetricRows {
 }
 
 impl MetricRows {
+    /// These rows with the windows that have ended since they were written marked complete; `None` if every mark is
+    /// right.
+    ///
+    /// # Errors
+    /// When the rows are not of metric tables.
+    pub fn completed(&self, grace: Duration, now: DateTime<Utc>) -> Result<Option<Self>> {
+        let (profile, drift) = (remarked(&self.profile, grace, now)?, remarked(&self.drift, grace, now)?);
+        if profile.is_none() && drift.is_none() {
+            return Ok(None);
+        }
+        let or = |marked: Option<RecordBatch>, before: &RecordBatch| marked.unwrap_or_else(|| before.clone());
+        Ok(Some(Self { profile: or(profile, &self.profile), drift: or(drift, &self.drift) }))
+    }
+
     /// When the latest rows of each table were written, in microseconds; `None` if a table has no rows.
     #[must_use]
     pub fn written_at(&self) -> Option<(i64, i64)> {
@@ -42,6 +57,34 @@ impl MetricRows {
         };
         Some((latest(&self.profile)?, latest(&self.drift).or(latest(&self.profile))?))
     }
+}
+
+/// The batch with right marks; `None` if it has them.
+fn remarked(batch: &RecordBatch, grace: Duration, now: DateTime<Utc>) -> Result<Option<RecordBatch>> {
+    let schema = batch.schema();
+    let (Ok(index), Some(windows)) = (
+        schema.index_of("window_complete"),
+        batch.column_by_name("window").and_then(|windows| windows.as_struct_opt()),
+    ) else {
+        return Ok(None);
+    };
+    let Some(ends) = windows.column_by_name("end").and_then(|ends| ends.as_primitive_opt::<TimestampMicrosecondType>())
+    else {
+        return Ok(None);
+    };
+    let before = batch.column(index).as_boolean();
+    let marks: BooleanArray = (0..batch.num_rows())
+        .map(|row| {
+            let end = ends.value(row);
+            before.is_valid(row).then(|| is_complete(&Window { start: end, end }, grace, now))
+        })
+        .collect();
+    if marks == *before {
+        return Ok(None);
+    }
+    let mut columns = batch.columns().to_vec();
+    columns[index] = Arc::new(marks);
+    Ok(Some(RecordBatch::try_new(schema, columns)?))
 }
 
 /// What a refresh made, and what it saw on the way.

@@ -87,6 +87,10 @@ pub fn compare(baseline: &FrozenColumn, current: &FrozenColumn, options: &DriftO
             compare_categories(baseline, current, &pairing)
         }
         _ if left.kind() == ColumnKind::Numeric => compare_numbers(baseline, current, options),
+        (Values::Opaque, _) => ColumnDrift {
+            reason: Some("this type has no statistics beyond counts".to_owned()),
+            ..ColumnDrift::default()
+        },
         _ => ColumnDrift::default(),
     };
     if matches!(left.kind(), ColumnKind::Numeric | ColumnKind::Categorical) {
