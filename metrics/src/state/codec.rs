@@ -10,6 +10,8 @@ pub const VERSION: u8 = 1;
 const COMPRESSED: u8 = 1;
 /// Shorter payloads are left as they are: zstd's own frame would eat the gain.
 const COMPRESS_FROM: usize = 256;
+/// Longer ones are mostly fingerprints of single values, which do not compress.
+const COMPRESS_UP_TO: usize = 1 << 20;
 /// No state of a real column comes near; a forged length must not make us allocate without limit.
 const MAX_RAW: usize = 1 << 30;
 
@@ -55,7 +57,7 @@ impl Writer {
         let mut frame = Self { bytes: Vec::with_capacity(raw.len().min(COMPRESS_FROM) + 16) };
         frame.bytes.extend_from_slice(&MAGIC);
         frame.bytes.push(VERSION);
-        let packed = if raw.len() >= COMPRESS_FROM {
+        let packed = if (COMPRESS_FROM..=COMPRESS_UP_TO).contains(&raw.len()) {
             let packed = zstd::bulk::compress(&raw, 1)
                 .map_err(|error| Error::invalid_argument(format!("cannot compress a state: {error}")))?;
             (packed.len() < raw.len()).then_some(packed)

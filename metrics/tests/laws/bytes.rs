@@ -61,8 +61,11 @@ fn encoded() -> BoxedStrategy<Vec<u8>> {
     prop_oneof![
         (numbers(), limit.clone()).prop_map(move |(v, l)| of(&Float64Array::from(v), ColumnKind::Numeric, l)),
         (integers(), limit.clone()).prop_map(move |(v, l)| of(&Int64Array::from(v), ColumnKind::Numeric, l)),
-        (integers(), limit.clone())
-            .prop_map(move |(v, l)| of(&TimestampMicrosecondArray::from(v), ColumnKind::Temporal, l)),
+        (integers(), limit.clone()).prop_map(move |(v, l)| of(
+            &TimestampMicrosecondArray::from(v),
+            ColumnKind::Temporal,
+            l
+        )),
         (strings(), limit).prop_map(move |(v, l)| of(&StringArray::from(v), ColumnKind::Categorical, l)),
     ]
     .boxed()
@@ -143,7 +146,11 @@ fn keys_that_are_no_numbers_are_refused() {
             Distinct::empty(4096).encode(&mut out);
         }
         let decoded = ColumnState::decode(&out.finish().unwrap());
-        assert!(decoded.is_err(), "{nan} NaN in a histogram of {limit}: {:?}", decoded.unwrap().freeze().unwrap().profile());
+        assert!(
+            decoded.is_err(),
+            "{nan} NaN in a histogram of {limit}: {:?}",
+            decoded.unwrap().freeze().unwrap().profile()
+        );
     }
     let mut extrema = Extrema::default();
     extrema.observe(f64::NAN);

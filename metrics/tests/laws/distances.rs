@@ -1,1 +1,320 @@
-//! later
+//! Distances: certified where states are coarse, right where they are exact, and never falling along a mixture.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, Float64Array, StringArray};
+use limno_metrics::column::{ColumnKind, ColumnOptions, ColumnState};
+use limno_metrics::drift::{self, ColumnDrift, DriftOptions};
+use limno_metrics::profile::FrozenColumn;
+use proptest::{collection::vec, prelude::*};
+
+use crate::values::{limits, numbers, tame_numbers};
+
+const NO_LIMIT: u32 = u32::MAX;
+
+fn of_numbers(values: &[f64], limit: u32) -> FrozenColumn {
+    let array: ArrayRef = Arc::new(Float64Array::from(values.to_vec()));
+    let options = ColumnOptions { max_buckets: limit, ..ColumnOptions::new(ColumnKind::Numeric) };
+    ColumnState::of(&array, &options).unwrap().freeze().unwrap()
+}
+
+fn of_levels(levels: &[u32], limit: u32) -> FrozenColumn {
+    let array: ArrayRef = Arc::new(StringArray::from_iter_values(levels.iter().map(|level| format!("level {level}"))));
+    let options = ColumnOptions { max_buckets: limit, ..ColumnOptions::new(ColumnKind::Categorical) };
+    ColumnState::of(&array, &options).unwrap().freeze().unwrap()
+}
+
+fn compare(baseline: &FrozenColumn, current: &FrozenColumn) -> ColumnDrift {
+    drift::compare(baseline, current, &DriftOptions::default()).unwrap()
+}
+
+/// How often each value occurs on either side, in order.
+fn counts<T: Ord + Clone>(left: &[T], right: &[T]) -> Vec<(T, u64, u64)> {
+    let mut counts: BTreeMap<T, (u64, u64)> = BTreeMap::new();
+    left.iter().for_each(|value| counts.entry(value.clone()).or_default().0 += 1);
+    right.iter().for_each(|value| counts.entry(value.clone()).or_default().1 += 1);
+    counts.into_iter().map(|(value, (left, right))| (value, left, right)).collect()
+}
+
+/// A double with the order of numbers; −0.0 is 0.0.
+#[derive(Debug, Clone, Copy)]
+struct Number(f64);
+
+impl Number {
+    fn all(values: &[f64]) -> Vec<Self> {
+        values.iter().map(|value| Self(value + 0.0)).collect()
+    }
+}
+
+impl Ord for Number {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        self.0.total_cmp(&other.0)
+    }
+}
+
+impl PartialOrd for Number {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl PartialEq for Number {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other).is_eq()
+    }
+}
+
+impl Eq for Number {}
+
+#[expect(clippy::cast_precision_loss, reason = "small counts")]
+fn share(count: u64, total: u64) -> f64 {
+    count as f64 / total as f64
+}
+
+/// sup|F − G| as a fraction of n·m, and ∫|F − G|.
+fn plain_distances(left: &[f64], right: &[f64]) -> (f64, f64) {
+    let (n, m) = (left.len() as u64, right.len() as u64);
+    let (mut f, mut g, mut greatest, mut area, mut before) = (0, 0, 0, 0.0, None);
+    for (Number(value), a, b) in counts(&Number::all(left), &Number::all(right)) {
+        if let Some(before) = before {
+            area += (share(f, n) - share(g, m)).abs() * (value - before);
+        }
+        (f, g, before) = (f + a, g + b, Some(value));
+        greatest = greatest.max((f * m).abs_diff(g * n));
+    }
+    (share(greatest, n * m), area)
+}
+
+/// The bins of the baseline's deciles, as the definition has them, counted value by value.
+fn plain_bins(left: &[f64], right: &[f64]) -> Vec<(u64, u64)> {
+    let mut ordered = Number::all(left);
+    ordered.sort_unstable();
+    let n = ordered.len();
+    let own: Vec<Number> =
+        ordered.chunk_by(Number::eq).filter(|run| run.len() * 10 > n).map(|run| run[0]).collect();
+    let mut edges: Vec<Number> = (1..10).map(|i| ordered[(i * n).div_ceil(10) - 1]).collect();
+    edges.dedup();
+    let mut bins = vec![(0, 0); edges.len() + 1 + own.len()];
+    for (value, a, b) in counts(&Number::all(left), &Number::all(right)) {
+        let index = match own.binary_search(&value) {
+            Ok(index) => edges.len() + 1 + index,
+            Err(_) => edges.partition_point(|edge| *edge < value),
+        };
+        bins[index].0 += a;
+        bins[index].1 += b;
+    }
+    bins
+}
+
+fn shares(cells: &[(u64, u64)]) -> Vec<(f64, f64)> {
+    let (n, m) = cells.iter().fold((0, 0), |(n, m), cell| (n + cell.0, m + cell.1));
+    cells.iter().map(|cell| (share(cell.0, n), share(cell.1, m))).collect()
+}
+
+fn plain_psi(cells: &[(u64, u64)]) -> f64 {
+    let present = cells.iter().zip(shares(cells)).filter(|(cell, _)| **cell != (0, 0));
+    present.map(|(_, (p, q))| (p.max(1e-4), q.max(1e-4))).map(|(p, q)| (q - p) * (q / p).ln()).sum()
+}
+
+fn plain_js(cells: &[(u64, u64)]) -> f64 {
+    let half = |p: f64, q: f64| if p > 0.0 { p / 2.0 * (2.0 * p / (p + q)).log2() } else { 0.0 };
+    shares(cells).into_iter().map(|(p, q)| half(p, q) + half(q, p)).sum::<f64>().max(0.0).sqrt()
+}
+
+fn plain_tv(cells: &[(u64, u64)]) -> f64 {
+    shares(cells).into_iter().map(|(p, q)| (p - q).abs()).sum::<f64>() / 2.0
+}
+
+fn near(ours: Option<f64>, truth: f64, what: &str) -> Result<(), TestCaseError> {
+    let ours = ours.ok_or_else(|| TestCaseError::fail(format!("no {what}")))?;
+    // Distances near zero are differences of shares: their errors are absolute.
+    prop_assert!((ours - truth).abs() <= 1e-9 * truth.abs() + 1e-12, "{what}: {ours}, not {truth}");
+    Ok(())
+}
+
+/// The square root of the divergence amplifies what is lost near zero.
+fn near_js(ours: Option<f64>, truth: f64) -> Result<(), TestCaseError> {
+    near(ours.map(|js| js * js), truth * truth, "JS²")
+}
+
+/// λ·m values of `to` and the rest of `from`, each value of either with the weight that it has there.
+fn mixture<T: Clone>(from: &[T], to: &[T], step: usize, steps: usize) -> Vec<T> {
+    let repeat = |values: &[T], times: usize| -> Vec<T> {
+        values.iter().flat_map(|value| std::iter::repeat_n(value.clone(), times)).collect()
+    };
+    [repeat(from, (steps - step) * to.len()), repeat(to, step * from.len())].concat()
+}
+
+const STEPS: usize = 5;
+
+/// All distances of the mixtures from the baseline, by name, must not fall.
+fn assert_rising(
+    drifts: &[ColumnDrift],
+    distances: &[(&str, fn(&ColumnDrift) -> Option<f64>)],
+) -> Result<(), TestCaseError> {
+    for (name, distance) in distances {
+        for pair in drifts.windows(2) {
+            let (before, after) = (distance(&pair[0]), distance(&pair[1]));
+            let (Some(before), Some(after)) = (before, after) else {
+                return Err(TestCaseError::fail(format!("no {name}")));
+            };
+            prop_assert!(after >= before - 1e-9 * before.abs() - 1e-12, "{name} falls from {before} to {after}");
+        }
+    }
+    Ok(())
+}
+
+proptest! {
+    #![proptest_config(crate::cases(400))]
+
+    /// The interval is certified, whatever the limits of the two sides.
+    #[test]
+    fn the_interval_holds_the_exact_distance(
+        left in numbers(),
+        right in numbers(),
+        limits in (limits(), limits()),
+        blend in 0..3u8,
+    ) {
+        // Pairs of one family share buckets, which is where it is hard.
+        let right = match blend {
+            0 => right,
+            1 => left.iter().rev().step_by(2).map(|value| value * 1.0001 + 0.5).collect(),
+            _ => left.iter().step_by(3).chain(right.iter().step_by(5)).copied().collect(),
+        };
+        prop_assume!(right.iter().all(|value| !value.is_nan()));
+        let drift = compare(&of_numbers(&left, limits.0), &of_numbers(&right, limits.1));
+        let Some(ks) = drift.ks else {
+            prop_assert!(left.is_empty() || right.is_empty());
+            return Ok(());
+        };
+        let (truth, _) = plain_distances(&left, &right);
+        prop_assert!(ks.statistic <= truth + 1e-12 && truth <= ks.statistic + ks.error + 1e-12, "{truth} is not in {ks:?}");
+        prop_assert!(drift.level != Some(0) || ks.error <= 0.0, "{ks:?}");
+        prop_assert!((0.0..=1.0).contains(&ks.pvalue));
+    }
+
+    #[test]
+    fn exact_states_give_the_defined_numbers(left in tame_numbers(), right in tame_numbers()) {
+        let drift = compare(&of_numbers(&left, NO_LIMIT), &of_numbers(&right, NO_LIMIT));
+        let (ks, wasserstein) = plain_distances(&left, &right);
+        let bins = plain_bins(&left, &right);
+        prop_assert_eq!(drift.level, Some(0));
+        near(drift.ks.map(|ks| ks.statistic), ks, "KS")?;
+        near(drift.wasserstein, wasserstein, "W₁")?;
+        near(drift.psi, plain_psi(&bins), "PSI")?;
+        near_js(drift.js, plain_js(&bins))?;
+    }
+
+    #[test]
+    fn categories_give_the_defined_numbers(left in vec(0..60u32, 1..400), right in vec(0..90u32, 1..400)) {
+        let drift = compare(&of_levels(&left, NO_LIMIT), &of_levels(&right, NO_LIMIT));
+        let cells: Vec<(u64, u64)> = counts(&left, &right).into_iter().map(|(_, a, b)| (a, b)).collect();
+        let (n, m) = (left.len() as u64, right.len() as u64);
+        let statistic: f64 = cells
+            .iter()
+            .flat_map(|&(a, b)| [(a, share((a + b) * n, n + m)), (b, share((a + b) * m, n + m))])
+            .map(|(seen, expected)| (share(seen, 1) - expected).powi(2) / expected)
+            .sum();
+        let unseen: u64 = cells.iter().filter(|cell| cell.0 == 0).map(|cell| cell.1).sum();
+        near(drift.tv, plain_tv(&cells), "TV")?;
+        near(drift.l_infinity, shares(&cells).iter().map(|(p, q)| (p - q).abs()).fold(0.0, f64::max), "L∞")?;
+        near(drift.psi, plain_psi(&cells), "PSI")?;
+        near_js(drift.js, plain_js(&cells))?;
+        near(drift.unseen_share, share(unseen, m), "unseen share")?;
+        near(drift.chi_squared.map(|test| test.statistic), statistic, "χ²")?;
+    }
+
+    /// Of too many categories, total variation and Jensen–Shannon are lower bounds.
+    #[test]
+    fn coarse_categories_give_lower_bounds(
+        left in vec(0..3000u32, 1..1500),
+        right in vec(0..4000u32, 1..1500),
+        limits in (limits(), limits()),
+    ) {
+        let drift = compare(&of_levels(&left, limits.0), &of_levels(&right, limits.1));
+        let cells: Vec<(u64, u64)> = counts(&left, &right).into_iter().map(|(_, a, b)| (a, b)).collect();
+        let (tv, js) = (drift.tv.unwrap(), drift.js.unwrap());
+        prop_assert!(tv <= plain_tv(&cells) + 1e-9, "{tv} of {}", plain_tv(&cells));
+        prop_assert!(js <= plain_js(&cells) + 1e-6, "{js} of {}", plain_js(&cells));
+        if drift.is_approximate == Some(false) {
+            near(drift.tv, plain_tv(&cells), "TV")?;
+        }
+    }
+
+    /// Along the mixture (1 − λ)P + λQ at fixed size no distance falls as λ grows.
+    #[test]
+    fn mixtures_of_numbers(from in vec(-20..20i32, 1..30), to in vec(-30..60i32, 1..30), scale in 1..1000u32) {
+        let number = |values: &[i32]| -> Vec<f64> {
+            values.iter().map(|&value| f64::from(value) / 3.0 * f64::from(scale)).collect()
+        };
+        let (from, to) = (number(&from), number(&to));
+        let baseline = of_numbers(&mixture(&from, &to, 0, STEPS), NO_LIMIT);
+        let drifts: Vec<ColumnDrift> =
+            (0..=STEPS).map(|step| compare(&baseline, &of_numbers(&mixture(&from, &to, step, STEPS), NO_LIMIT))).collect();
+        assert_rising(&drifts, &[
+            ("KS", |drift| drift.ks.map(|ks| ks.statistic)),
+            ("W₁", |drift| drift.wasserstein),
+            ("PSI", |drift| drift.psi),
+            ("JS", |drift| drift.js.map(|js| js * js)),
+        ])?;
+        prop_assert!(drifts.windows(2).all(|pair| pair[1].ks.unwrap().pvalue <= pair[0].ks.unwrap().pvalue * (1.0 + 1e-9)));
+    }
+
+    /// The same of coarse states, while the set of values stays the same (λ below 1), and so the level.
+    #[test]
+    fn mixtures_of_many_numbers(
+        from in vec(0..100_000u32, 20..60),
+        to in vec(0..200_000u32, 20..60),
+        limit in prop::sample::select(vec![16u32, 20]),
+    ) {
+        let number = |values: &[u32]| -> Vec<f64> { values.iter().map(|&value| f64::from(value) * 0.37 + 50.0).collect() };
+        let (from, to) = (number(&from), number(&to));
+        let baseline = of_numbers(&mixture(&from, &to, 0, STEPS), limit);
+        let drifts: Vec<ColumnDrift> =
+            (1..STEPS).map(|step| compare(&baseline, &of_numbers(&mixture(&from, &to, step, STEPS), limit))).collect();
+        assert_rising(&drifts, &[
+            ("KS", |drift| drift.ks.map(|ks| ks.statistic)),
+            ("PSI", |drift| drift.psi),
+            ("JS", |drift| drift.js.map(|js| js * js)),
+        ])?;
+    }
+
+    #[test]
+    fn mixtures_of_categories(
+        from in vec(0..40u32, 1..25),
+        to in vec(0..60u32, 1..25),
+        limit in prop::sample::select(vec![16u32, NO_LIMIT]),
+    ) {
+        let baseline = of_levels(&mixture(&from, &to, 0, STEPS), limit);
+        // With a limit, the set of levels must stay the same for the partition to stay the same.
+        let last = if limit == NO_LIMIT { STEPS } else { STEPS - 1 };
+        let drifts: Vec<ColumnDrift> =
+            (1..=last).map(|step| compare(&baseline, &of_levels(&mixture(&from, &to, step, STEPS), limit))).collect();
+        assert_rising(&drifts, &[
+            ("TV", |drift| drift.tv),
+            ("L∞", |drift| drift.l_infinity),
+            ("JS", |drift| drift.js.map(|js| js * js)),
+            ("PSI", |drift| drift.psi),
+            ("χ²", |drift| drift.chi_squared.map(|test| test.statistic)),
+        ])?;
+    }
+
+    /// A distance is a number or absent, also of columns from one end of the doubles to the other.
+    #[test]
+    fn distances_are_numbers_or_absent(left in numbers(), right in numbers(), limit in limits()) {
+        let drift = compare(&of_numbers(&left, limit), &of_numbers(&right, limit));
+        let all = [drift.wasserstein, drift.psi, drift.js, drift.ks.map(|ks| ks.pvalue)];
+        prop_assert!(all.into_iter().flatten().all(|distance| distance.is_finite() && distance >= 0.0), "{all:?}");
+    }
+
+    /// A side against itself has not moved.
+    #[test]
+    fn nothing_moves_from_itself(values in numbers(), limit in limits()) {
+        let column = of_numbers(&values, limit);
+        let drift = compare(&column, &column);
+        for distance in [drift.psi, drift.js, drift.ks.map(|ks| ks.statistic)].into_iter().flatten() {
+            prop_assert!(distance <= 1e-9, "{drift:?}");
+        }
+    }
+}

@@ -15,7 +15,8 @@ use crate::values::{finite_numbers, integers, limits, numbers, strings};
 fn units(value: f64) -> BigInt {
     let bits = value.abs().to_bits();
     let (exponent, fraction) = (bits >> 52, bits & ((1 << 52) - 1));
-    let magnitude = if exponent == 0 { BigUint::from(fraction) } else { BigUint::from(fraction | 1 << 52) << (exponent - 1) };
+    let magnitude =
+        if exponent == 0 { BigUint::from(fraction) } else { BigUint::from(fraction | 1 << 52) << (exponent - 1) };
     BigInt::from_biguint(if value < 0.0 { Sign::Minus } else { Sign::Plus }, magnitude)
 }
 
