@@ -128,11 +128,7 @@ impl Engine {
         let stored = match &last {
             Some(last) if is_current && !full_refresh => {
                 // Rows of a refresh that was cut off before its own row was written are not those of the last one.
-                let written = last.refreshed_at;
-                self.stored_rows(&places).await?.filter(|rows| {
-                    let is_empty = last.profile_rows == 0 && rows.profile.num_rows() == 0;
-                    is_empty || rows.written_at() == Some((written, written))
-                })
+                self.stored_rows(&places).await?.filter(|rows| rows.are_of(last))
             }
             _ => None,
         };

@@ -30,14 +30,10 @@ pub enum Error {
         source: Box<deltalake::DeltaTableError>,
     },
     /// A slice expression has more values than the monitor allows.
-    #[error(
-        "slice {key:?} has {values} values, more than max_slices = {limit}; slice by something coarser, or raise max_slices"
-    )]
+    #[error("slice {key:?} has more values than max_slices = {limit}; slice by something coarser, or raise max_slices")]
     TooManySlices {
         /// The expression.
         key: String,
-        /// Its values.
-        values: usize,
         /// The limit.
         limit: usize,
     },

@@ -33,6 +33,11 @@ impl Error {
         Self { kind: ErrorKind::InvalidData, message: message.into() }
     }
 
+    /// The sum of two counts; states of real data never come near the end of 64 bits, forged ones may.
+    pub(crate) fn sum(a: u64, b: u64) -> Result<u64> {
+        a.checked_add(b).ok_or_else(|| Self::invalid_data("counts of states exceed 64 bits"))
+    }
+
     pub(crate) fn incompatible(message: impl Into<String>) -> Self {
         Self { kind: ErrorKind::Incompatible, message: message.into() }
     }

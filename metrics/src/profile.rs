@@ -136,6 +136,10 @@ impl FrozenColumn {
                 if counts.infinities == 0 {
                     profile.avg = column.sums.mean();
                     profile.stddev = column.sums.standard_deviation();
+                    if profile.stddev.is_some_and(f64::is_infinite) {
+                        profile.stddev = None;
+                        profile.reason = Some("the standard deviation is beyond the greatest double".to_owned());
+                    }
                 } else {
                     profile.reason = Some(format!(
                         "{} infinite values: no mean, standard deviation or Wasserstein distance",

@@ -7,8 +7,8 @@ use std::collections::BTreeMap;
 use datafusion::execution::context::SQLOptions;
 use datafusion::prelude::{DataFrame, SessionContext};
 
+use crate::Result;
 use crate::source::Source;
-use crate::{Error, Result};
 
 /// Tables by the name that a query uses; each name may stand for tables at several places.
 #[derive(Debug, Clone, Default)]
@@ -40,11 +40,7 @@ impl MetricTables {
         for (name, places) in &self.places {
             let mut union: Option<DataFrame> = None;
             for uri in places {
-                let source = match Source::open(context, uri).await {
-                    Ok(source) => source,
-                    Err(Error::NotFound { .. }) => continue,
-                    Err(error) => return Err(error),
-                };
+                let Some(source) = Source::open_own(context, uri).await? else { continue };
                 let table = context.read_table(source.provider)?;
                 union = Some(match union {
                     None => table,

@@ -92,10 +92,7 @@ impl StateQuery {
             base.push(ident(MODEL));
         }
         for (index, slice) in self.slices.iter().enumerate() {
-            // A tag before the value keeps the null slice apart from a grouping set that leaves the column out.
-            let value = cast(slice.expr.clone(), DataType::Utf8);
-            let tagged = when(slice.expr.clone().is_null(), lit("-")).otherwise(concat(vec![lit("="), value]))?;
-            keys.push(tagged.alias(slice_name(index)));
+            keys.push(tagged(slice)?.alias(slice_name(index)));
         }
         let mut projected = keys;
         for (index, (name, _)) in self.columns.iter().enumerate() {
@@ -113,6 +110,24 @@ impl StateQuery {
             vec![grouping_set((0..self.slices.len()).map(set).collect())]
         };
         Ok(scan.project(projected)?.aggregate(groups, aggregates)?.build()?)
+    }
+
+    /// How many values a slicing expression has, counted no further than one beyond `limit`. Reads only the columns
+    /// of the expression, so that one with too many is refused before a state is built for each.
+    ///
+    /// # Errors
+    /// When the plan fails.
+    pub async fn count_slices(
+        &self,
+        executor: &dyn PlanExecutor,
+        slice: &SliceExpression,
+        limit: usize,
+    ) -> Result<usize> {
+        let scan = LogicalPlanBuilder::scan("source", provider_as_source(Arc::clone(&self.source.provider)), None)?;
+        let values = scan.project([tagged(slice)?.alias(slice_name(0))])?.distinct()?.limit(0, Some(limit + 1))?;
+        let stream = executor.execute(values.build()?).await?;
+        let batches: Vec<RecordBatch> = stream.try_collect().await.map_err(|error| self.unreadable(error))?;
+        Ok(batches.iter().map(RecordBatch::num_rows).sum())
     }
 
     fn window_key(&self, schema: &DFSchema) -> Result<Expr> {
@@ -209,6 +224,13 @@ fn with_whole(mut rows: Vec<StateRow>) -> Result<Vec<StateRow>> {
     }
     rows.append(&mut whole);
     Ok(rows)
+}
+
+/// The value of a slice as text. A tag before it keeps the null slice apart from a grouping set that leaves the column
+/// out.
+fn tagged(slice: &SliceExpression) -> Result<Expr> {
+    let value = cast(slice.expr.clone(), DataType::Utf8);
+    Ok(when(slice.expr.clone().is_null(), lit("-")).otherwise(concat(vec![lit("="), value]))?)
 }
 
 fn ident(name: &str) -> Expr {

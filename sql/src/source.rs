@@ -92,6 +92,22 @@ impl Source {
         }
     }
 
+    /// Opens a table that we write ourselves: a Delta table, or `None` if nothing was ever committed there. Folders
+    /// and files that a write left behind before its commit are nothing.
+    ///
+    /// # Errors
+    /// When a table is there but does not open.
+    pub async fn open_own(context: &SessionContext, uri: &str) -> Result<Option<Self>> {
+        let path = local_path(uri)?;
+        if !has_commits(&path) {
+            return Ok(None);
+        }
+        let path = path
+            .canonicalize()
+            .map_err(|error| Error::NotATable { uri: uri.to_owned(), message: error.to_string() })?;
+        open_delta(context, uri, &path).await.map(Some)
+    }
+
     /// The schema.
     #[must_use]
     pub fn schema(&self) -> SchemaRef {
@@ -120,6 +136,17 @@ pub fn local_path(uri: &str) -> Result<PathBuf> {
     }
 }
 
+/// Whether a Delta log has a commit or a checkpoint.
+#[must_use]
+pub fn has_commits(table: &Path) -> bool {
+    let Ok(log) = table.join("_delta_log").read_dir() else { return false };
+    log.filter_map(Result::ok).any(|entry| {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let is_numbered = name.len() > 20 && name.bytes().take(20).all(|byte| byte.is_ascii_digit());
+        is_numbered && (name.ends_with(".json") || name.ends_with(".parquet"))
+    })
+}
+
 fn directory_url(uri: &str, path: &Path) -> Result<Url> {
     Url::from_directory_path(path)
         .map_err(|()| Error::NotATable { uri: uri.to_owned(), message: "its path is not absolute".to_owned() })
@@ -140,10 +167,17 @@ async fn open_delta(context: &SessionContext, uri: &str, path: &Path) -> Result<
 
 async fn open_files(context: &SessionContext, uri: &str, path: &Path) -> Result<Source> {
     let unreadable = |source| Error::Unreadable { uri: uri.to_owned(), source: Box::new(source) };
-    let extension = if path.is_dir() { extension_within(uri, path)? } else { extension_of(path) };
+    let extension = if path.is_dir() {
+        extension_within(uri, path)?
+    } else {
+        extension_of(path).map(|extension| extension.to_ascii_lowercase())
+    };
     let format: Arc<dyn FileFormat> = match extension.as_deref() {
         Some("parquet") => Arc::new(ParquetFormat::default()),
-        Some("csv") => Arc::new(CsvFormat::default().with_has_header(true)),
+        Some("csv") => {
+            // All rows, so that a late odd cell makes a column text instead of stopping the run.
+            Arc::new(CsvFormat::default().with_has_header(true).with_schema_infer_max_rec(usize::MAX))
+        }
         _ => {
             return Err(Error::NotATable {
                 uri: uri.to_owned(),
@@ -158,7 +192,11 @@ async fn open_files(context: &SessionContext, uri: &str, path: &Path) -> Result<
             .map_err(|()| Error::NotATable { uri: uri.to_owned(), message: "its path is not absolute".to_owned() })?
     };
     let location = ListingTableUrl::try_new(url, None).map_err(unreadable)?;
-    let suffix = extension.map(|extension| format!(".{extension}")).unwrap_or_default();
+    // A file that was named is read whatever the case of its ending.
+    let suffix = match extension {
+        Some(extension) if path.is_dir() => format!(".{extension}"),
+        _ => String::new(),
+    };
     let options = ListingOptions::new(format).with_file_extension(&suffix);
     // A listing from before would hide new files; the one made below is the one that is scanned.
     if let Some(listings) = context.runtime_env().cache_manager.get_list_files_cache() {
@@ -187,7 +225,7 @@ async fn open_files(context: &SessionContext, uri: &str, path: &Path) -> Result<
 }
 
 fn extension_of(path: &Path) -> Option<String> {
-    Some(path.extension()?.to_str()?.to_ascii_lowercase())
+    Some(path.extension()?.to_str()?.to_owned())
 }
 
 /// The one kind of files in a folder.

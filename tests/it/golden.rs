@@ -181,11 +181,6 @@ fn large_columns_hold_their_certificates() {
             statistic <= truth + 1e-12 && truth <= statistic + error + 1e-12,
             "{name}: {truth} is not in {statistic} + {error}"
         );
-        eprintln!(
-            "{name} {statistic} {error} {truth} {coarse:?}",
-            coarse = ["population_stability_index", "wasserstein_distance", "jensen_shannon_distance", "level"]
-                .map(|n| (coarse.number(n), fine.number(n)))
-        );
         assert!(error <= WIDEST, "{name}: {error}");
         assert!(truth - statistic <= 2e-4, "{name}: {statistic} of {truth}");
         assert!(fine.number("level").abs() <= 0.0 && fine.number("ks_error").abs() <= 0.0, "{name}");

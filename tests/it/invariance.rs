@@ -4,6 +4,7 @@
 use std::{
     fs::File,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use arrow::{
@@ -72,7 +73,7 @@ fn cut(batch: &RecordBatch, seed: u64) -> Vec<RecordBatch> {
 
 fn read(path: &Path) -> RecordBatch {
     let reader = ParquetRecordBatchReaderBuilder::try_new(File::open(path).expect("a file")).expect("Parquet");
-    let schema = reader.schema().clone();
+    let schema = Arc::clone(reader.schema());
     let batches: Vec<RecordBatch> = reader.build().expect("a reader").collect::<Result<_, _>>().expect("rows");
     concat_batches(&schema, &batches).expect("one schema")
 }

@@ -122,6 +122,11 @@ impl Json {
         self.at(path).as_f64().unwrap_or_else(|| panic!("no number at {path}"))
     }
 
+    /// The number as it is written; empty if it is none.
+    pub(crate) fn as_number(&self) -> &str {
+        if let Self::Number(number) = self { number } else { "" }
+    }
+
     /// The text, if it is one.
     pub(crate) fn as_str(&self) -> Option<&str> {
         if let Self::String(text) = self { Some(text) } else { None }

@@ -43,6 +43,8 @@ pub enum Status {
     Failed,
     /// Not called, since the trigger is cooling down.
     Suppressed,
+    /// Given up: no run could ever deliver it.
+    Abandoned,
 }
 
 impl Kind {
@@ -64,6 +66,7 @@ impl Status {
             Self::Delivered => "delivered",
             Self::Failed => "failed",
             Self::Suppressed => "suppressed",
+            Self::Abandoned => "abandoned",
         }
     }
 }
@@ -251,13 +254,28 @@ pub enum Outgoing {
     Message(Box<AlertMessage>),
     /// A call.
     Call(Box<TriggerRequest>),
+    /// Something that another version wrote and this one cannot read.
+    Unreadable {
+        /// Whether it was a call.
+        is_call: bool,
+        /// What is wrong with it.
+        why: String,
+    },
+}
+
+impl Pending {
+    /// Whether it is a call of a trigger, not a message.
+    #[must_use]
+    pub const fn is_call(&self) -> bool {
+        matches!(self.what, Outgoing::Call(_) | Outgoing::Unreadable { is_call: true, .. })
+    }
 }
 
 impl Log {
     /// Reads the rows of `monitor`.
     ///
     /// # Errors
-    /// When the table is not of this shape, or a payload does not parse.
+    /// When the table is not of this shape.
     pub fn read(batch: &RecordBatch, monitor: &str) -> Result<Self> {
         let text = |name: &str| -> Result<StringArray> {
             let values = batch.column_by_name(name).ok_or_else(|| unreadable(name))?;
@@ -285,7 +303,7 @@ impl Log {
                 ("breach", _) => {
                     log.breaches.insert(id);
                 }
-                (kind, status @ ("pending" | "suppressed" | "delivered")) => {
+                (kind, status @ ("pending" | "suppressed" | "delivered" | "abandoned")) => {
                     if kind == "trigger" {
                         log.calls.insert(id.clone());
                     }
@@ -304,11 +322,13 @@ impl Log {
             if settled.contains(&(alert_id.clone(), target.clone())) {
                 continue;
             }
-            let what = if kind == "trigger" {
-                Outgoing::Call(Box::new(serde_json::from_str(payload).map_err(|error| corrupt(&alert_id, &error))?))
+            let read = if kind == "trigger" {
+                serde_json::from_str(payload).map(|call| Outgoing::Call(Box::new(call)))
             } else {
-                Outgoing::Message(Box::new(serde_json::from_str(payload).map_err(|error| corrupt(&alert_id, &error))?))
+                serde_json::from_str(payload).map(|message| Outgoing::Message(Box::new(message)))
             };
+            let is_call = kind == "trigger";
+            let what = read.unwrap_or_else(|error| Outgoing::Unreadable { is_call, why: error.to_string() });
             log.pending.push(Pending { alert_id, target, what });
         }
         Ok(log)
@@ -317,8 +337,4 @@ impl Log {
 
 fn unreadable(name: &str) -> Error {
     Error::Usage { message: format!("the table of alerts has no column {name}: it was not written by limno") }
-}
-
-fn corrupt(id: &str, error: &serde_json::Error) -> Error {
-    Error::Usage { message: format!("the alert {id} in the outbox does not parse: {error}") }
 }

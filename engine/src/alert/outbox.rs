@@ -77,14 +77,12 @@ impl Batch<'_> {
         });
         let mut events = Vec::new();
         let mut called = Vec::new();
-        for (trigger, breach) in self.triggers(&newest) {
+        for (trigger, breach) in self.triggers(&newest, log) {
             let event = self.call(&trigger, breach, log)?;
             if event.status == Status::Pending {
                 called.push(trigger);
             }
-            if !log.calls.contains(&event.alert_id) {
-                events.push(event);
-            }
+            events.push(event);
         }
         for (notifier, breaches) in self.notifications(&newest) {
             let older: HashSet<_> = fresh
@@ -109,15 +107,27 @@ impl Batch<'_> {
         rules.flat_map(|rule| of(rule).iter().map(|name| name.value.clone())).collect()
     }
 
-    /// For each trigger the worst breach that asks for it: one call a refresh.
-    fn triggers<'b>(&self, newest: &[&'b Breach]) -> BTreeMap<String, &'b Breach> {
+    /// For each trigger the worst breach that asks for it, of the windows that it was not called for: one call a
+    /// refresh.
+    fn triggers<'b>(&self, newest: &[&'b Breach], log: &Log) -> BTreeMap<String, &'b Breach> {
         let mut triggers = BTreeMap::new();
         for breach in newest {
             for trigger in self.rules_of(breach, |rule| &rule.trigger) {
-                triggers.entry(trigger).or_insert(*breach);
+                if !log.calls.contains(&self.call_id(&trigger, breach)) {
+                    triggers.entry(trigger).or_insert(*breach);
+                }
             }
         }
         triggers
+    }
+
+    /// One call for a trigger and a window, whichever rule asks first.
+    fn call_id(&self, trigger: &str, breach: &Breach) -> String {
+        let start = breach.window.0.timestamp_micros().to_string();
+        digest(
+            "limno/call/1",
+            [Some(self.monitor.name.as_str()), Some(trigger), Some(breach.granularity.as_str()), Some(start.as_str())],
+        )
     }
 
     fn notifications<'b>(&self, newest: &[&'b Breach]) -> BTreeMap<String, Vec<&'b Breach>> {
@@ -131,14 +141,12 @@ impl Batch<'_> {
     }
 
     fn call(&self, trigger: &str, breach: &Breach, log: &Log) -> Result<Event> {
-        let start = breach.window.0.timestamp_micros().to_string();
-        // One call for a trigger and a window, whichever rule asks first.
-        let id = digest(
-            "limno/call/1",
-            [Some(self.monitor.name.as_str()), Some(trigger), Some(&breach.granularity), Some(&start)],
-        );
+        let id = self.call_id(trigger, breach);
+        // Two triggers of one rule may start jobs of one workspace, which takes one token for one run.
+        let is_alone = self.rules_of(breach, |rule| &rule.trigger).len() == 1;
+        let asked_by = if is_alone { breach.rule.clone() } else { format!("{}/{trigger}", breach.rule) };
         let request = TriggerRequest {
-            token: idempotency_token(&self.monitor.name, &breach.rule, &breach.granularity, breach.window.0),
+            token: idempotency_token(&self.monitor.name, &asked_by, &breach.granularity, breach.window.0),
             monitor: self.monitor.name.clone(),
             table: self.monitor.table.value.clone(),
             rule: breach.rule.clone(),
@@ -151,9 +159,14 @@ impl Batch<'_> {
         };
         let cooldown = self.config.triggers.get(trigger).map_or(Duration::ZERO, crate::config::TriggerConfig::cooldown);
         let cooldown = i64::try_from(cooldown.as_micros()).unwrap_or(i64::MAX);
-        let is_cooling =
-            log.last_calls.get(trigger).is_some_and(|last| self.now.timestamp_micros() < last.saturating_add(cooldown));
-        let status = if is_cooling || log.calls.contains(&id) { Status::Suppressed } else { Status::Pending };
+        // A call that still waits for an answer will be the trigger's last one.
+        let is_waiting = cooldown > 0 && log.pending.iter().any(|item| item.is_call() && item.target == trigger);
+        let is_cooling = is_waiting
+            || log
+                .last_calls
+                .get(trigger)
+                .is_some_and(|last| self.now.timestamp_micros() < last.saturating_add(cooldown));
+        let status = if is_cooling { Status::Suppressed } else { Status::Pending };
         let mut event = Event::new(&self.monitor.name, &id, Kind::Trigger, status, self.now);
         event.target = Some(trigger.to_owned());
         event.payload = Some(json(&request)?);
@@ -250,12 +263,13 @@ pub async fn deliver(
 ) -> (Vec<Event>, Vec<Attempt>) {
     let (mut events, mut attempts) = (Vec::new(), Vec::new());
     for item in pending {
-        let is_call = matches!(item.what, Outgoing::Call(_));
-        let outcome = send(config, &item).await;
-        let (kind, status) = (
-            if is_call { Kind::Trigger } else { Kind::Notification },
-            if outcome.is_ok() { Status::Delivered } else { Status::Failed },
-        );
+        let is_call = item.is_call();
+        let (status, outcome) = match send(config, &item).await {
+            Ok(detail) => (Status::Delivered, Ok(detail)),
+            Err(Failure::Lasting(why)) => (Status::Abandoned, Err(why)),
+            Err(Failure::Passing(why)) => (Status::Failed, Err(why)),
+        };
+        let kind = if is_call { Kind::Trigger } else { Kind::Notification };
         let mut event = Event::new(monitor, &item.alert_id, kind, status, now);
         event.target = Some(item.target.clone());
         event.detail = Some(outcome.clone().unwrap_or_else(|error| error));
@@ -265,8 +279,16 @@ pub async fn deliver(
     (events, attempts)
 }
 
-async fn send(config: &Config, item: &Pending) -> Result<String, String> {
-    let gone = || Err(format!("{} is no longer configured; it stays in the outbox", item.target));
+/// Why something was not delivered.
+enum Failure {
+    /// The next run tries again.
+    Passing(String),
+    /// No run ever could; it leaves the outbox, and this is said once.
+    Lasting(String),
+}
+
+async fn send(config: &Config, item: &Pending) -> Result<String, Failure> {
+    let gone = || Err(Failure::Lasting(format!("{} is no longer configured, so this is given up", item.target)));
     let receipt = match &item.what {
         Outgoing::Message(message) => match config.notifiers.get(&item.target) {
             Some(notifier) => match super::build(notifier) {
@@ -282,6 +304,9 @@ async fn send(config: &Config, item: &Pending) -> Result<String, String> {
             },
             None => return gone(),
         },
+        Outgoing::Unreadable { why, .. } => {
+            return Err(Failure::Lasting(format!("what was to be sent does not parse, so it is given up: {why}")));
+        }
     };
-    receipt.map(|receipt| receipt.detail).map_err(|error| error.to_string())
+    receipt.map(|receipt| receipt.detail).map_err(|error| Failure::Passing(error.to_string()))
 }

@@ -81,13 +81,25 @@ impl WebhookNotifier {
         &self.config.url
     }
 
+    /// What a server may echo and nobody may read: header secrets, and the address beyond its host, which chat
+    /// services use as one.
     fn secrets(&self) -> Vec<&str> {
         let values = self.config.headers.values();
-        values
-            .filter_map(|value| match value {
-                ConfiguredHeader::Secret(secret) => Some(secret.expose()),
-                ConfiguredHeader::Plain(_) => None,
-            })
+        let headers = values.filter_map(|value| match value {
+            ConfiguredHeader::Secret(secret) => Some(secret.expose()),
+            ConfiguredHeader::Plain(_) => None,
+        });
+        let tokens = headers.clone().filter_map(|header| header.split_once(' ').map(|(_, token)| token.trim()));
+        let url = self.url();
+        // Short segments are words such as `hook`, and striking them out would only garble the message.
+        let segments = url.path_segments().into_iter().flatten().filter(|segment| segment.len() >= 8);
+        let whole = [Some(url.as_str()), Some(url.path()).filter(|path| path.len() >= 8), url.query()];
+        headers
+            .clone()
+            .chain(tokens)
+            .chain(whole.into_iter().flatten())
+            .chain(segments)
+            .filter(|s| !s.is_empty())
             .collect()
     }
 

@@ -12,7 +12,7 @@ use crate::{Error, Result};
 
 pub(super) async fn execute(engine: &Engine, args: &RunArgs, out: &mut dyn Write) -> Result<Outcome> {
     let monitors = select(engine, &args.monitors)?;
-    let (mut errors, mut undelivered) = (Vec::new(), Vec::new());
+    let mut errors = Vec::new();
     let mut has_fired = false;
     for (name, bound) in engine.bind_all(&monitors).await? {
         let result = match bound {
@@ -23,8 +23,14 @@ pub(super) async fn execute(engine: &Engine, args: &RunArgs, out: &mut dyn Write
         match result {
             Ok(report) => {
                 has_fired |= report.new_breaches > 0;
-                undelivered.extend(report.failures().into_iter().map(|line| format!("{name}: {line}")));
+                let failures = report.failures();
                 print(&report, out)?;
+                if !failures.is_empty() {
+                    let lines = failures.join("\n");
+                    let message =
+                        format!("{lines}\nrecorded in the table alerts; the next run tries again what can be");
+                    errors.push((name, Error::Delivery { message }));
+                }
             }
             Err(error) => errors.push((name, error)),
         }
@@ -34,10 +40,6 @@ pub(super) async fn execute(engine: &Engine, args: &RunArgs, out: &mut dyn Write
     }
     if !errors.is_empty() {
         return Err(Error::Monitors(errors));
-    }
-    if !undelivered.is_empty() {
-        let lines = undelivered.join("\n");
-        return Err(Error::Delivery { message: format!("{lines}\nrecorded in the outbox; the next run tries again") });
     }
     Ok(if has_fired && args.fail_on_alert { Outcome::Fired } else { Outcome::Done })
 }

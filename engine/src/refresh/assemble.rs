@@ -1,6 +1,7 @@
 //! From states at the finest unit to states by window: merges, never another look at the data.
 
-use std::collections::BTreeMap;
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet};
 
 use limno_metrics::column::ColumnState;
 use limno_metrics::profile::FrozenColumn;
@@ -8,7 +9,7 @@ use limno_sql::expression::SliceExpression;
 use limno_sql::plan::{SliceOf, StateRow};
 use limno_sql::window::{Calendar, Granularity, Window};
 
-use crate::{Error, Result};
+use crate::Result;
 
 /// Slices of a window that become rows, per expression that is not a predicate.
 const TOP_SLICES: usize = 100;
@@ -44,10 +45,14 @@ pub struct Cell {
     pub rows: u64,
     /// One for each column.
     pub columns: Vec<FrozenColumn>,
+    /// Whether the cell becomes rows: all do but slices beyond the most frequent of their window, which are kept for
+    /// others to be compared with.
+    pub is_shown: bool,
 }
 
 struct Merging {
     window: Window,
+    is_shown: bool,
     rows: u64,
     states: Vec<ColumnState>,
 }
@@ -63,23 +68,21 @@ impl Merging {
 
     fn freeze(self) -> Result<Cell> {
         let columns = self.states.iter().map(ColumnState::freeze).collect::<Result<_, _>>()?;
-        Ok(Cell { window: self.window, rows: self.rows, columns })
+        Ok(Cell { window: self.window, rows: self.rows, columns, is_shown: self.is_shown })
     }
 }
 
 /// Merges rows by unit into cells by window; rows without a window are left out.
 ///
 /// # Errors
-/// When states do not merge, or a slice expression has more values than `max_slices`.
+/// When states do not merge.
 pub fn assemble(
     rows: &[StateRow],
     granularities: &[Granularity],
     calendar: &Calendar,
     slices: &[SliceExpression],
-    max_slices: usize,
     has_models: bool,
 ) -> Result<BTreeMap<CellKey, Cell>> {
-    check_slices(rows, slices, max_slices)?;
     let mut merging: BTreeMap<CellKey, Merging> = BTreeMap::new();
     for (granularity, &length) in granularities.iter().enumerate() {
         for row in rows {
@@ -90,7 +93,7 @@ pub fn assemble(
             }
         }
     }
-    keep_top(&mut merging, slices);
+    hide_rare(&mut merging, slices);
     freeze(merging)
 }
 
@@ -102,10 +105,8 @@ pub fn assemble_whole(
     rows: &[StateRow],
     window: Window,
     slices: &[SliceExpression],
-    max_slices: usize,
     has_models: bool,
 ) -> Result<BTreeMap<CellKey, Cell>> {
-    check_slices(rows, slices, max_slices)?;
     let mut merging = BTreeMap::new();
     for row in rows {
         for model in models(row, has_models) {
@@ -113,7 +114,7 @@ pub fn assemble_whole(
             add(&mut merging, key, window, row)?;
         }
     }
-    keep_top(&mut merging, slices);
+    hide_rare(&mut merging, slices);
     freeze(merging)
 }
 
@@ -126,7 +127,7 @@ fn add(merging: &mut BTreeMap<CellKey, Merging>, key: CellKey, window: Window, r
     match merging.get_mut(&key) {
         Some(cell) => cell.add(row),
         None => {
-            merging.insert(key, Merging { window, rows: row.rows, states: row.states.clone() });
+            merging.insert(key, Merging { window, is_shown: true, rows: row.rows, states: row.states.clone() });
             Ok(())
         }
     }
@@ -136,39 +137,26 @@ fn freeze(merging: BTreeMap<CellKey, Merging>) -> Result<BTreeMap<CellKey, Cell>
     merging.into_iter().map(|(key, cell)| Ok((key, cell.freeze()?))).collect()
 }
 
-fn check_slices(rows: &[StateRow], slices: &[SliceExpression], max_slices: usize) -> Result<()> {
-    for (index, slice) in slices.iter().enumerate() {
-        let mut values: Vec<&SliceOf> =
-            rows.iter().filter_map(|row| row.slice.as_ref()).filter(|of| of.expression == index).collect();
-        values.sort_unstable();
-        values.dedup();
-        if values.len() > max_slices {
-            return Err(Error::TooManySlices { key: slice.key.clone(), values: values.len(), limit: max_slices });
-        }
-    }
-    Ok(())
-}
-
-/// Keeps the most frequent values of each expression in each window, ties by value.
-fn keep_top(merging: &mut BTreeMap<CellKey, Merging>, slices: &[SliceExpression]) {
-    let mut ranked: BTreeMap<_, Vec<(u64, Option<String>)>> = BTreeMap::new();
+/// Hides all but the most frequent values of each expression in each window, ties by value.
+fn hide_rare(merging: &mut BTreeMap<CellKey, Merging>, slices: &[SliceExpression]) {
+    let mut ranked: BTreeMap<_, Vec<(Reverse<u64>, Option<String>)>> = BTreeMap::new();
     for (key, cell) in merging.iter().filter(|(key, _)| key.model == ModelKey::All) {
         if let Some(slice) = key.slice.as_ref().filter(|slice| !slices[slice.expression].is_predicate) {
             let at = (key.granularity, key.start, slice.expression);
-            ranked.entry(at).or_default().push((cell.rows, slice.value.clone()));
+            ranked.entry(at).or_default().push((Reverse(cell.rows), slice.value.clone()));
         }
     }
-    for ((granularity, start, expression), mut values) in ranked {
-        if values.len() <= TOP_SLICES {
-            continue;
+    let rare: BTreeSet<_> = ranked
+        .into_iter()
+        .flat_map(|(at, mut values)| {
+            values.sort_unstable();
+            values.into_iter().skip(TOP_SLICES).map(move |(_, value)| (at, value))
+        })
+        .collect();
+    for (key, cell) in merging.iter_mut() {
+        if let Some(slice) = &key.slice {
+            let at = (key.granularity, key.start, slice.expression);
+            cell.is_shown = !rare.contains(&(at, slice.value.clone()));
         }
-        values.sort_unstable_by(|a, b| b.0.cmp(&a.0).then_with(|| a.1.cmp(&b.1)));
-        values.truncate(TOP_SLICES);
-        merging.retain(|key, _| {
-            let is_elsewhere = key.granularity != granularity
-                || key.start != start
-                || key.slice.as_ref().is_none_or(|slice| slice.expression != expression);
-            is_elsewhere || key.slice.as_ref().is_some_and(|of| values.iter().any(|(_, value)| *value == of.value))
-        });
     }
 }

@@ -14,15 +14,16 @@ use limno_metrics::schema::{
     profile_schema,
 };
 use limno_sql::executor::PlanExecutor;
-use limno_sql::plan::{SliceOf, StateRow};
+use limno_sql::plan::{SliceOf, StateQuery, StateRow};
 use limno_sql::window::{Granularity, Window};
 
 use super::assemble::{Cell, CellKey, ModelKey, assemble, assemble_whole};
 use super::drift_rows::{DriftRow, drift_batch};
+use super::log::RefreshRow;
 use super::profile_rows::{ProfileRow, profile_batch};
-use crate::Result;
 use crate::monitor::{BaselineColumn, BoundMonitor};
 use crate::progress::Progress;
+use crate::{Error, Result};
 
 /// The rows of both metric tables.
 #[derive(Debug, Clone)]
@@ -48,14 +49,20 @@ impl MetricRows {
         Ok(Some(Self { profile: or(profile, &self.profile), drift: or(drift, &self.drift) }))
     }
 
-    /// When the latest rows of each table were written, in microseconds; `None` if a table has no rows.
+    /// Whether these are the rows that the refresh of `row` wrote: a table that got rows from it holds none that are
+    /// newer or all older.
     #[must_use]
-    pub fn written_at(&self) -> Option<(i64, i64)> {
-        let latest = |batch: &RecordBatch| {
-            let times = batch.column_by_name("refreshed_at")?.as_primitive_opt::<TimestampMicrosecondType>()?;
-            arrow::compute::max(times)
+    pub fn are_of(&self, row: &RefreshRow) -> bool {
+        let is_of = |batch: &RecordBatch, count: i64| {
+            let times = batch.column_by_name("refreshed_at").and_then(|times| times.as_primitive_opt());
+            let latest = times.and_then(arrow::compute::max::<TimestampMicrosecondType>);
+            if count > 0 {
+                latest == Some(row.refreshed_at)
+            } else {
+                latest.is_none_or(|latest| latest < row.refreshed_at)
+            }
         };
-        Some((latest(&self.profile)?, latest(&self.drift).or(latest(&self.profile))?))
+        is_of(&self.profile, row.profile_rows) && is_of(&self.drift, row.drift_rows)
     }
 }
 
@@ -115,36 +122,35 @@ pub async fn refresh(
     progress: &Progress,
 ) -> Result<Refreshed> {
     progress.stage("reading", &monitor.source.uri);
-    let rows = monitor.query().run(executor).await?;
+    let rows = measure(&monitor.query(), monitor.config.max_slices, executor).await?;
     let baseline_rows = match monitor.baseline_query() {
         Some(query) => {
             progress.stage("reading", &query.source.uri);
-            query.run(executor).await?
+            measure(&query, monitor.config.max_slices, executor).await?
         }
         None => Vec::new(),
     };
     progress.stage("measuring", &monitor.config.name);
     let has_models = monitor.model_id().is_some();
-    let max_slices = monitor.config.max_slices;
     let granularities = monitor.granularities();
     let instant = Window { start: now.timestamp_micros(), end: now.timestamp_micros() };
     let cells = if granularities.is_empty() {
-        assemble_whole(&rows, instant, &monitor.slices, max_slices, has_models)?
+        assemble_whole(&rows, instant, &monitor.slices, has_models)?
     } else {
-        assemble(&rows, &granularities, &monitor.calendar(), &monitor.slices, max_slices, has_models)?
+        assemble(&rows, &granularities, &monitor.calendar(), &monitor.slices, has_models)?
     };
     let baseline = baseline_cells(monitor, &baseline_rows, instant)?;
     let writer = Writer { monitor, now, monitor_version, granularities };
     let mut drift_rows = Vec::new();
-    for (key, cell) in &cells {
+    for (key, cell) in cells.iter().filter(|(_, cell)| cell.is_shown) {
         writer.consecutive(&cells, key, cell, &mut drift_rows)?;
         writer.against_baseline(&baseline, key, cell, &mut drift_rows)?;
     }
     let mut profile_rows = Vec::new();
-    for (key, cell) in &cells {
+    for (key, cell) in cells.iter().filter(|(_, cell)| cell.is_shown) {
         writer.profile(Some(key), &key.slice, &key.model, cell, &mut profile_rows);
     }
-    for ((slice, model), cell) in &baseline {
+    for ((slice, model), cell) in baseline.iter().filter(|(_, cell)| cell.is_shown) {
         writer.profile(None, slice, model, cell, &mut profile_rows);
     }
     let model_id = monitor.model_id();
@@ -163,13 +169,23 @@ pub async fn refresh(
     })
 }
 
+/// Runs a query whose slices are few enough.
+async fn measure(query: &StateQuery, max_slices: usize, executor: &dyn PlanExecutor) -> Result<Vec<StateRow>> {
+    for slice in query.slices.iter().filter(|slice| !slice.is_predicate) {
+        if query.count_slices(executor, slice, max_slices).await? > max_slices {
+            return Err(Error::TooManySlices { key: slice.key.clone(), limit: max_slices });
+        }
+    }
+    Ok(query.run(executor).await?)
+}
+
 type Baseline = BTreeMap<(Option<SliceOf>, ModelKey), Cell>;
 
 /// The baseline's cells under the monitor's numbering of columns and slices.
 fn baseline_cells(monitor: &BoundMonitor, rows: &[StateRow], instant: Window) -> Result<Baseline> {
     let Some(baseline) = &monitor.baseline else { return Ok(BTreeMap::new()) };
     let slices: Vec<_> = baseline.slices.iter().map(|(_, slice)| slice.clone()).collect();
-    let cells = assemble_whole(rows, instant, &slices, monitor.config.max_slices, baseline.model.is_some())?;
+    let cells = assemble_whole(rows, instant, &slices, baseline.model.is_some())?;
     Ok(cells
         .into_iter()
         .map(|(key, cell)| {

@@ -7,7 +7,7 @@ use datafusion::prelude::SessionContext;
 use deltalake::operations::write::SchemaMode;
 use deltalake::protocol::SaveMode;
 use deltalake::{DeltaTable, DeltaTableBuilder, DeltaTableError};
-use limno_sql::source::Source;
+use limno_sql::source::{Source, has_commits};
 use url::Url;
 
 use crate::{Error, Result};
@@ -44,7 +44,7 @@ async fn open_or_new(uri: &str) -> Result<DeltaTable, DeltaTableError> {
     let url = Url::from_directory_path(&path)
         .map_err(|()| DeltaTableError::generic(format!("{} is no folder", path.display())))?;
     let builder = DeltaTableBuilder::from_url(url)?;
-    if path.join("_delta_log").is_dir() { builder.load().await } else { builder.build() }
+    if has_commits(&path) { builder.load().await } else { builder.build() }
 }
 
 fn create_folder(path: &Path) -> Result<(), DeltaTableError> {
@@ -57,11 +57,7 @@ fn create_folder(path: &Path) -> Result<(), DeltaTableError> {
 /// # Errors
 /// When the table is there but does not read.
 pub async fn read(context: &SessionContext, uri: &str) -> Result<Option<RecordBatch>> {
-    let source = match Source::open(context, uri).await {
-        Ok(source) => source,
-        Err(limno_sql::Error::NotFound { .. }) => return Ok(None),
-        Err(error) => return Err(error.into()),
-    };
+    let Some(source) = Source::open_own(context, uri).await? else { return Ok(None) };
     let schema = source.schema();
     let batches = context.read_table(source.provider)?.collect().await?;
     Ok(Some(arrow::compute::concat_batches(&schema, &batches)?))

@@ -9,8 +9,8 @@ use arrow::compute::cast;
 use arrow::datatypes::{DataType, Decimal128Type, Int64Type, TimeUnit, TimestampMicrosecondType, UInt64Type};
 use hashbrown::HashTable;
 
-use super::values::Scratch;
-use super::{ColumnKind, ColumnOptions, ColumnState, NumericColumn, Values};
+use super::values::{EXACT_FRACTIONS, EXACT_INTEGERS, Scratch};
+use super::{ColumnKind, ColumnOptions, ColumnState, Values};
 use crate::state::categories;
 use crate::{Error, Result};
 
@@ -107,8 +107,12 @@ impl ColumnGroups {
         if ColumnKind::of(array.data_type()) != ColumnKind::Numeric {
             return Err(unfit(array, "a number"));
         }
-        if let Some(raw) = wide_integers(array)? {
-            return self.observe_wide_integers(array, &raw, groups);
+        if let DataType::Dictionary(_, values) = array.data_type() {
+            let plain = cast_to(array, values)?;
+            return self.observe_numbers(&plain, groups);
+        }
+        if let Some((raw, exact)) = wide_integers(array)? {
+            return self.observe_wide_integers(array, &raw, exact, groups);
         }
         let values = cast_to(array, &DataType::Float64)?;
         self.observe_doubles(values.as_primitive(), groups);
@@ -116,6 +120,10 @@ impl ColumnGroups {
     }
 
     fn observe_times(&mut self, array: &dyn Array, groups: &[usize]) -> Result<()> {
+        if let DataType::Dictionary(_, values) = array.data_type() {
+            let plain = cast_to(array, values)?;
+            return self.observe_times(&plain, groups);
+        }
         let micros = DataType::Timestamp(TimeUnit::Microsecond, None);
         let values = match array.data_type() {
             DataType::Timestamp(..) => {
@@ -149,7 +157,7 @@ impl ColumnGroups {
     }
 
     /// The rare way for integers that doubles do not tell apart.
-    fn observe_wide_integers(&mut self, array: &dyn Array, raw: &[i128], groups: &[usize]) -> Result<()> {
+    fn observe_wide_integers(&mut self, array: &dyn Array, raw: &[i128], exact: u64, groups: &[usize]) -> Result<()> {
         let doubles = cast_to(array, &DataType::Float64)?;
         let doubles: &Float64Array = doubles.as_primitive();
         self.sorter.sort(groups, |row| doubles.is_valid(row));
@@ -158,7 +166,7 @@ impl ColumnGroups {
         for (group, range) in self.sorter.runs() {
             let state = &mut self.states[group];
             if let Values::Numeric(column) = &mut state.values {
-                column.observe_wide(&raw[range.clone()], &values[range], &mut state.counts, &mut self.scratch);
+                column.observe_wide(&raw[range.clone()], exact, &values[range], &mut state.counts, &mut self.scratch);
             }
         }
         Ok(())
@@ -248,33 +256,29 @@ impl ColumnGroups {
     }
 }
 
-/// Whether the array holds integers beyond ±2⁵³, and then all of them, with zeros at nulls.
-fn wide_integers(array: &dyn Array) -> Result<Option<Vec<i128>>> {
+/// Whether the array holds numbers that doubles do not tell apart, and then the digits of all of them, with zeros at
+/// nulls, and the magnitude up to which they are exact.
+fn wide_integers(array: &dyn Array) -> Result<Option<(Vec<i128>, u64)>> {
+    let all = |values: Vec<i128>, exact: u64| {
+        let is_wide = values.iter().any(|value| value.unsigned_abs() > u128::from(exact));
+        is_wide.then_some((values, exact))
+    };
     Ok(match array.data_type() {
         DataType::Int64 => {
             let values = array.as_primitive::<Int64Type>();
-            let wide = values.iter().flatten().any(|value| NumericColumn::is_wide(value.unsigned_abs()));
-            wide.then(|| values.iter().map(|value| i128::from(value.unwrap_or(0))).collect())
+            let is_wide = values.iter().flatten().any(|value| value.unsigned_abs() > EXACT_INTEGERS);
+            is_wide.then(|| (values.iter().map(|value| i128::from(value.unwrap_or(0))).collect(), EXACT_INTEGERS))
         }
         DataType::UInt64 => {
             let values = array.as_primitive::<UInt64Type>();
-            let wide = values.iter().flatten().any(NumericColumn::is_wide);
-            wide.then(|| values.iter().map(|value| i128::from(value.unwrap_or(0))).collect())
+            let is_wide = values.iter().flatten().any(|value| value > EXACT_INTEGERS);
+            is_wide.then(|| (values.iter().map(|value| i128::from(value.unwrap_or(0))).collect(), EXACT_INTEGERS))
         }
-        DataType::Decimal32(..) | DataType::Decimal64(..) | DataType::Decimal128(..) => {
-            let (precision, scale) = match array.data_type() {
-                DataType::Decimal32(precision, scale)
-                | DataType::Decimal64(precision, scale)
-                | DataType::Decimal128(precision, scale) => (*precision, *scale),
-                _ => return Ok(None),
-            };
-            let values = cast_to(array, &DataType::Decimal128(precision.max(38), scale))?;
+        DataType::Decimal32(_, scale) | DataType::Decimal64(_, scale) | DataType::Decimal128(_, scale) => {
+            let values = cast_to(array, &DataType::Decimal128(38, *scale))?;
             let values = values.as_primitive::<Decimal128Type>();
-            let wide = values
-                .iter()
-                .flatten()
-                .any(|value| u64::try_from(value.unsigned_abs()).map_or(true, NumericColumn::is_wide));
-            wide.then(|| values.iter().map(|value| value.unwrap_or(0)).collect())
+            let exact = if *scale == 0 { EXACT_INTEGERS } else { EXACT_FRACTIONS };
+            all(values.iter().map(|value| value.unwrap_or(0)).collect(), exact)
         }
         _ => None,
     })

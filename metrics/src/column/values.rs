@@ -8,7 +8,9 @@ use crate::state::{Categories, Counts, Distinct, ExactSums, Extrema, Histogram, 
 use crate::{Error, Result};
 
 /// Integers beyond this are not all doubles, so their doubles do not tell them apart.
-const EXACT_INTEGERS: u64 = 1 << 53;
+pub(crate) const EXACT_INTEGERS: u64 = 1 << 53;
+/// Decimal fractions of more digits than fifteen may share a double.
+pub(crate) const EXACT_FRACTIONS: u64 = 1_000_000_000_000_000;
 
 /// The states of a numeric or temporal column.
 #[derive(Debug, Clone)]
@@ -87,13 +89,16 @@ impl NumericColumn {
         }
     }
 
-    /// Whether integers of this magnitude are told apart by their doubles.
-    pub(crate) fn is_wide(magnitude: u64) -> bool {
-        magnitude > EXACT_INTEGERS
-    }
-
-    /// Adds non-null integers, of which some are [wide](Self::is_wide): `raw` are they, `values` their doubles.
-    pub(crate) fn observe_wide(&mut self, raw: &[i128], values: &[f64], counts: &mut Counts, scratch: &mut Scratch) {
+    /// Adds non-null numbers of which some are beyond `exact`, so that doubles do not tell them apart: `raw` are their
+    /// digits as integers, `values` their doubles.
+    pub(crate) fn observe_wide(
+        &mut self,
+        raw: &[i128],
+        exact: u64,
+        values: &[f64],
+        counts: &mut Counts,
+        scratch: &mut Scratch,
+    ) {
         // Open the counter first: what the histogram holds so far are values that doubles do tell apart.
         self.wide = true;
         let mut distinct = self.distinct.take().unwrap_or_else(|| {
@@ -102,7 +107,7 @@ impl NumericColumn {
             distinct
         });
         for (&raw, &value) in raw.iter().zip(values) {
-            let wide = u64::try_from(raw.unsigned_abs()).map_or(true, Self::is_wide);
+            let wide = raw.unsigned_abs() > u128::from(exact);
             #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a fingerprint of the bits")]
             let bits = (raw as u64) ^ spread((raw >> 64) as u64 ^ 0x5bd1_e995);
             distinct.observe(if wide { spread(bits) } else { key_of(value) });

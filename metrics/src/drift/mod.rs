@@ -121,6 +121,10 @@ fn compare_numbers(baseline: &FrozenColumn, current: &FrozenColumn, options: &Dr
     let infinities = baseline.state().counts().infinities + current.state().counts().infinities;
     if infinities == 0 {
         drift.wasserstein = wasserstein(&left, &right);
+        if drift.wasserstein.is_some_and(f64::is_infinite) {
+            drift.wasserstein = None;
+            drift.reason = Some("the Wasserstein distance is beyond the greatest double".to_owned());
+        }
     } else {
         drift.reason = Some(format!("{infinities} infinite values: no Wasserstein distance"));
     }

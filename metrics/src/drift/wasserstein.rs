@@ -25,7 +25,11 @@ pub fn wasserstein(baseline: &Buckets, current: &Buckets) -> Option<f64> {
         let from = bounds.clone().map(Bucket::least).fold(f64::INFINITY, f64::min);
         let to = bounds.map(Bucket::greatest).fold(f64::NEG_INFINITY, f64::max);
         if let Some(before) = before {
-            sum.add((f as f64 / n - g as f64 / m).abs() * (from - before));
+            let difference = (f as f64 / n - g as f64 / m).abs();
+            // A gap can be wider than the greatest double; where nothing differs it does not count.
+            if difference > 0.0 {
+                sum.add(difference * (from - before));
+            }
         }
         if to > from {
             let start = f as f64 / n - g as f64 / m;
@@ -35,7 +39,9 @@ pub fn wasserstein(baseline: &Buckets, current: &Buckets) -> Option<f64> {
         g += right.map_or(0, |bucket| bucket.count);
         before = Some(to);
     });
-    Some(sum.total())
+    // Infinite if the distance is beyond the greatest double.
+    let total = sum.total();
+    Some(if total.is_nan() { f64::INFINITY } else { total })
 }
 
 /// ∫|F − G| over `from..to`, where each side rises evenly over its bucket; `start` is F − G at `from`.

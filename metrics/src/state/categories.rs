@@ -279,6 +279,8 @@ pub struct PairedCell {
 
 impl MergeableState for Categories {
     fn merge(&mut self, other: &Self) -> Result<()> {
+        // No category and no bucket holds more than the total.
+        Error::sum(self.total, other.total)?;
         self.limit = self.limit.min(other.limit);
         self.distinct_limit = self.distinct_limit.min(other.distinct_limit);
         self.lengths.merge(&other.lengths)?;

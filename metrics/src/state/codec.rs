@@ -93,7 +93,7 @@ pub fn open(frame: &[u8]) -> Result<Vec<u8>> {
     let payload = reader.rest();
     let raw = match head[3] {
         0 => payload.to_vec(),
-        COMPRESSED => {
+        COMPRESSED if raw_length <= COMPRESS_UP_TO => {
             // The decompressor grows its buffer as it goes, so a forged length costs nothing by itself.
             let decoder = zstd::stream::read::Decoder::new(payload)
                 .map_err(|error| Error::invalid_data(format!("a state does not decompress: {error}")))?;

@@ -2,7 +2,7 @@
 
 use super::MergeableState;
 use super::codec::{Reader, Writer};
-use crate::Result;
+use crate::{Error, Result};
 
 /// Counts of a column, each additive.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -29,7 +29,8 @@ impl Counts {
 
 impl MergeableState for Counts {
     fn merge(&mut self, other: &Self) -> Result<()> {
-        self.rows += other.rows;
+        // The others are at most the rows.
+        self.rows = Error::sum(self.rows, other.rows)?;
         self.nulls += other.nulls;
         self.nan += other.nan;
         self.zeros += other.zeros;
@@ -51,9 +52,10 @@ impl MergeableState for Counts {
             zeros: input.varint()?,
             infinities: input.varint()?,
         };
-        let parts = counts.nulls.checked_add(counts.nan);
-        if parts.is_none_or(|parts| parts > counts.rows) {
-            return Err(crate::Error::invalid_data("a state counts more nulls than rows"));
+        let others = [counts.nulls, counts.nan, counts.zeros, counts.infinities];
+        let total = others.into_iter().try_fold(0u64, u64::checked_add);
+        if total.is_none_or(|total| total > counts.rows) {
+            return Err(Error::invalid_data("a state counts more special values than rows"));
         }
         Ok(counts)
     }

@@ -201,6 +201,8 @@ impl Histogram {
 impl MergeableState for Histogram {
     /// Brings both to the coarser level, adds, and coarsens while over the limit (the smaller of the two).
     fn merge(&mut self, other: &Self) -> Result<()> {
+        // No bucket holds more than the total.
+        Error::sum(self.total, other.total)?;
         if other.limit < self.limit {
             self.limit = other.limit;
             match &mut self.repr {

@@ -50,8 +50,10 @@ impl Lengths {
 
 impl MergeableState for Lengths {
     fn merge(&mut self, other: &Self) -> Result<()> {
-        self.count += other.count;
-        self.total += other.total;
+        let count = Error::sum(self.count, other.count)?;
+        let total = self.total.checked_add(other.total);
+        self.total = total.ok_or_else(|| Error::invalid_data("lengths of states exceed 128 bits"))?;
+        self.count = count;
         self.least = self.least.min(other.least);
         self.greatest = self.greatest.max(other.greatest);
         Ok(())

@@ -172,7 +172,7 @@ fn square(mantissa: i64) -> u128 {
 
 impl MergeableState for ExactSums {
     fn merge(&mut self, other: &Self) -> Result<()> {
-        self.count += other.count;
+        self.count = Error::sum(self.count, other.count)?;
         self.sum.merge(&other.sum);
         self.squares.merge(&other.squares);
         Ok(())

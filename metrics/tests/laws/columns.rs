@@ -3,11 +3,12 @@
 use std::sync::Arc;
 
 use arrow::array::{
-    Array, ArrayRef, BinaryArray, BooleanArray, Date32Array, Decimal128Array, Float32Array, Float64Array, Int64Array,
-    StringArray, TimestampMicrosecondArray, UInt32Array, UInt64Array,
+    Array, ArrayRef, BinaryArray, BooleanArray, Date32Array, Decimal128Array, Decimal256Array, Float32Array,
+    Float64Array, Int64Array, StringArray, TimestampMicrosecondArray, TimestampNanosecondArray, UInt32Array,
+    UInt64Array,
 };
 use arrow::compute::{cast, concat, take};
-use arrow::datatypes::DataType;
+use arrow::datatypes::{DataType, i256};
 use limno_fixtures::SplitMix64;
 use limno_metrics::column::{ColumnGroups, ColumnKind, ColumnOptions, ColumnState};
 use proptest::prelude::*;
@@ -257,4 +258,26 @@ fn what_does_not_fit_is_refused() {
     assert!(state.encode().unwrap() == before, "values that are refused change nothing");
     let both = concat(&[&*numbers, &*numbers]).unwrap();
     assert!(ColumnGroups::new(numeric).observe(&both, &[0]).is_err(), "lengths differ");
+}
+
+/// A count of distinct values that calls itself exact is, also of types that hold more than a double does.
+#[test]
+fn an_exact_count_is_exact() {
+    let seconds = 253_402_300_799_000_000;
+    let arrays: [ArrayRef; 4] = [
+        Arc::new(TimestampNanosecondArray::from(vec![1, 2, 3])),
+        Arc::new(TimestampMicrosecondArray::from(vec![seconds, seconds + 1, seconds + 2])),
+        Arc::new(Decimal256Array::from_iter_values([0, 1, 2].map(|step| i256::from_i128((1 << 60) + step)))),
+        Arc::new(Decimal128Array::from_iter_values([0, 1, 2].map(|step| (1 << 60) + step))),
+    ];
+    for array in arrays {
+        let options = ColumnOptions::new(ColumnKind::of(array.data_type()));
+        let profile = ColumnState::of(&array, &options).unwrap().freeze().unwrap().profile();
+        assert!(
+            profile.distinct_count == Some(3) || profile.distinct_is_exact == Some(false),
+            "{}: {:?} of 3, and exact",
+            array.data_type(),
+            profile.distinct_count
+        );
+    }
 }
