@@ -14,6 +14,12 @@ pub(crate) fn key_of(value: f64) -> u64 {
     bits ^ flip
 }
 
+/// Whether `key` is the key of a number: NaN has none.
+pub(crate) const fn is_key(key: u64) -> bool {
+    // −∞ and +∞ are the first and the last.
+    key >= !0xfff0_0000_0000_0000 && key <= 0x7ff0_0000_0000_0000 ^ SIGN
+}
+
 /// The value whose key is `key`.
 #[inline(always)]
 pub(crate) fn value_of(key: u64) -> f64 {
@@ -49,5 +55,7 @@ mod tests {
             assert_eq!(value_of(key_of(value)).to_bits(), value.to_bits());
         }
         assert_eq!(key_of(-0.0), key_of(0.0));
+        assert!(is_key(key_of(f64::INFINITY)) && !is_key(key_of(f64::INFINITY) + 1));
+        assert!(is_key(key_of(f64::NEG_INFINITY)) && !is_key(key_of(f64::NEG_INFINITY) - 1));
     }
 }

@@ -86,6 +86,15 @@ impl ColumnGroups {
             return Err(Error::invalid_argument("a row belongs to a group that does not exist"));
         }
         let Some(kind) = self.states.first().map(ColumnState::kind) else { return Ok(()) };
+        let natural = ColumnKind::of(array.data_type());
+        match kind {
+            ColumnKind::Numeric if natural != kind => return Err(unfit(array, "a number")),
+            ColumnKind::Temporal if natural != kind => return Err(unfit(array, "a time")),
+            ColumnKind::Categorical if !ColumnKind::can_be_categorical(array.data_type()) => {
+                return Err(unfit(array, "a category"));
+            }
+            _ => {}
+        }
         // Dictionary and null arrays have logical nulls that the physical bitmap does not show.
         let nulls = array.logical_nulls();
         for (row, &group) in groups.iter().enumerate() {
@@ -104,15 +113,14 @@ impl ColumnGroups {
     }
 
     fn observe_numbers(&mut self, array: &dyn Array, groups: &[usize]) -> Result<()> {
-        if ColumnKind::of(array.data_type()) != ColumnKind::Numeric {
-            return Err(unfit(array, "a number"));
-        }
         if let DataType::Dictionary(_, values) = array.data_type() {
             let plain = cast_to(array, values)?;
             return self.observe_numbers(&plain, groups);
         }
         if let Some((raw, exact)) = wide_integers(array)? {
-            return self.observe_wide_integers(array, &raw, exact, groups);
+            let doubles = cast_to(array, &DataType::Float64)?;
+            self.observe_wide(doubles.as_primitive(), &raw, |raw| raw.unsigned_abs() > u128::from(exact), groups);
+            return Ok(());
         }
         let values = cast_to(array, &DataType::Float64)?;
         self.observe_doubles(values.as_primitive(), groups);
@@ -125,6 +133,9 @@ impl ColumnGroups {
             return self.observe_times(&plain, groups);
         }
         let micros = DataType::Timestamp(TimeUnit::Microsecond, None);
+        if matches!(array.data_type(), DataType::Timestamp(TimeUnit::Nanosecond, _)) {
+            return self.observe_nanoseconds(array, groups);
+        }
         let values = match array.data_type() {
             DataType::Timestamp(..) => {
                 // The instant, whatever zone it is shown in.
@@ -138,9 +149,32 @@ impl ColumnGroups {
             DataType::Date32 | DataType::Date64 => cast_to(array, &micros)?,
             _ => return Err(unfit(array, "a time")),
         };
+        let micros = values.as_primitive::<TimestampMicrosecondType>();
+        #[expect(clippy::cast_precision_loss, reason = "those that are not exact doubles are counted one by one")]
+        let values: Float64Array = micros.unary(|micros| micros as f64);
+        let is_far = |micros: i128| micros.unsigned_abs() > u128::from(EXACT_INTEGERS);
+        if micros.iter().flatten().any(|micros| is_far(i128::from(micros))) {
+            let raw: Vec<i128> = micros.iter().map(|micros| i128::from(micros.unwrap_or(0))).collect();
+            self.observe_wide(&values, &raw, is_far, groups);
+        } else {
+            self.observe_doubles(&values, groups);
+        }
+        Ok(())
+    }
+
+    /// Nanoseconds are measured in whole microseconds, but counted one by one.
+    fn observe_nanoseconds(&mut self, array: &dyn Array, groups: &[usize]) -> Result<()> {
+        let nanos = cast_to(array, &DataType::Int64)?;
+        let nanos = nanos.as_primitive::<Int64Type>();
         #[expect(clippy::cast_precision_loss, reason = "microseconds until the year 2255 are exact doubles")]
-        let values: Float64Array = values.as_primitive::<TimestampMicrosecondType>().unary(|micros| micros as f64);
-        self.observe_doubles(&values, groups);
+        let micros: Float64Array = nanos.unary(|nanos| nanos.div_euclid(1000) as f64);
+        let is_fine = |nanos: i128| nanos % 1000 != 0;
+        if nanos.iter().flatten().any(|nanos| is_fine(i128::from(nanos))) {
+            let raw: Vec<i128> = nanos.iter().map(|nanos| i128::from(nanos.unwrap_or(0))).collect();
+            self.observe_wide(&micros, &raw, is_fine, groups);
+        } else {
+            self.observe_doubles(&micros, groups);
+        }
         Ok(())
     }
 
@@ -156,30 +190,29 @@ impl ColumnGroups {
         }
     }
 
-    /// The rare way for integers that doubles do not tell apart.
-    fn observe_wide_integers(&mut self, array: &dyn Array, raw: &[i128], exact: u64, groups: &[usize]) -> Result<()> {
-        let doubles = cast_to(array, &DataType::Float64)?;
-        let doubles: &Float64Array = doubles.as_primitive();
-        self.sorter.sort(groups, |row| doubles.is_valid(row));
-        let values = self.sorter.gather(doubles.values());
+    /// The rare way for numbers that doubles do not tell apart.
+    fn observe_wide(&mut self, values: &Float64Array, raw: &[i128], is_wide: impl Fn(i128) -> bool, groups: &[usize]) {
+        self.sorter.sort(groups, |row| values.is_valid(row));
+        let values = self.sorter.gather(values.values());
         let raw = self.sorter.gather(raw);
         for (group, range) in self.sorter.runs() {
             let state = &mut self.states[group];
-            if let Values::Numeric(column) = &mut state.values {
-                column.observe_wide(&raw[range.clone()], exact, &values[range], &mut state.counts, &mut self.scratch);
+            if let Values::Numeric(column) | Values::Temporal(column) = &mut state.values {
+                let (raw, values) = (&raw[range.clone()], &values[range]);
+                column.observe_wide(raw, &is_wide, values, &mut state.counts, &mut self.scratch);
             }
         }
-        Ok(())
     }
 
     fn observe_categories(&mut self, array: &dyn Array, groups: &[usize]) -> Result<()> {
-        if !ColumnKind::can_be_categorical(array.data_type()) {
-            return Err(unfit(array, "a category"));
-        }
         self.has_lengths = is_text(array.data_type());
         if let DataType::Dictionary(..) = array.data_type() {
             // Each key is interned once; rows count numbers.
             let dictionary = array.as_any_dictionary();
+            if dictionary.values().is_empty() {
+                // Every row is null, and there is no value that a key could be brought into the range of.
+                return Ok(());
+            }
             let values = text(dictionary.values().as_ref())?;
             let ids: Vec<Option<u32>> =
                 (0..values.len()).map(|at| values.is_valid(at).then(|| self.interner.id(values.value(at)))).collect();

@@ -68,9 +68,12 @@ impl ColumnState {
     /// When the array's type does not fit the column's kind.
     pub fn observe(&mut self, array: &dyn Array) -> Result<()> {
         let mut groups = ColumnGroups::around(self);
-        groups.observe(array, &vec![0; array.len()])?;
-        *self = groups.into_states().pop().ok_or_else(|| Error::invalid_argument("no state came back"))?;
-        Ok(())
+        let result = groups.observe(array, &vec![0; array.len()]);
+        // The state comes back whatever happened: values that are refused change nothing.
+        if let Some(state) = groups.into_states().pop() {
+            *self = state;
+        }
+        result
     }
 
     /// Builds the state of one whole array.

@@ -89,31 +89,36 @@ impl NumericColumn {
         }
     }
 
-    /// Adds non-null numbers of which some are beyond `exact`, so that doubles do not tell them apart: `raw` are their
-    /// digits as integers, `values` their doubles.
+    /// Adds non-null numbers of which some may share their doubles with others: `raw` are all of them as integers,
+    /// `values` their doubles, and `is_wide` tells which integers their doubles do not identify.
     pub(crate) fn observe_wide(
         &mut self,
         raw: &[i128],
-        exact: u64,
+        is_wide: impl Fn(i128) -> bool,
         values: &[f64],
         counts: &mut Counts,
         scratch: &mut Scratch,
     ) {
+        // What the state becomes must depend on its own values, not on those of its neighbours in the batch.
+        if !raw.iter().any(|&raw| is_wide(raw)) && self.distinct.is_none() {
+            self.observe_values(values, counts, scratch);
+            return;
+        }
         // Open the counter first: what the histogram holds so far are values that doubles do tell apart.
-        self.wide = true;
+        self.wide |= raw.iter().any(|&raw| is_wide(raw));
         let mut distinct = self.distinct.take().unwrap_or_else(|| {
             let mut distinct = Distinct::empty(self.exact_distinct);
             self.histogram.distinct_keys().for_each(|key| distinct.observe(key));
             distinct
         });
         for (&raw, &value) in raw.iter().zip(values) {
-            let wide = raw.unsigned_abs() > u128::from(exact);
             #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a fingerprint of the bits")]
             let bits = (raw as u64) ^ spread((raw >> 64) as u64 ^ 0x5bd1_e995);
-            distinct.observe(if wide { spread(bits) } else { key_of(value) });
+            distinct.observe(if is_wide(raw) { spread(bits) } else { key_of(value) });
         }
         self.distinct = Some(distinct);
         self.observe_doubles(values, counts, scratch);
+        self.open_distinct();
     }
 
     /// Number of distinct values, and whether it is exact.
@@ -137,12 +142,20 @@ impl MergeableState for NumericColumn {
             self.distinct = Some(distinct);
         }
         self.wide |= other.wide;
+        // A smaller limit can coarsen while our own keys are still being counted, so they are kept aside.
+        let is_lowered = other.histogram.limit() < self.histogram.limit();
+        let own: Vec<u64> =
+            if self.distinct.is_none() && is_lowered { self.histogram.distinct_keys().collect() } else { Vec::new() };
         self.histogram.merge(&other.histogram)?;
         self.open_distinct();
+        self.observe_distinct(own.into_iter());
         match (&mut self.distinct, &other.distinct) {
             (Some(ours), Some(theirs)) => ours.merge(theirs)?,
             (Some(_), None) => self.observe_distinct(other.histogram.distinct_keys()),
             (None, _) => {}
+        }
+        if let Some(distinct) = &mut self.distinct {
+            distinct.limit_to(self.exact_distinct);
         }
         Ok(())
     }

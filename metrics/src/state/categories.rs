@@ -132,6 +132,13 @@ impl Categories {
         }
     }
 
+    /// Brings the counter of distinct categories down to the state's own limit.
+    fn limit_distinct(&mut self) {
+        if let Some(overflow) = &mut self.overflow {
+            overflow.distinct.limit_to(self.distinct_limit);
+        }
+    }
+
     fn at_depth(mut self, depth: u8) -> Self {
         if depth > self.depth {
             self.depth = depth;
@@ -291,6 +298,7 @@ impl MergeableState for Categories {
             if self.kept.len() > self.limit as usize {
                 self.deepen();
             }
+            self.limit_distinct();
             return Ok(());
         };
         if self.overflow.is_none() {
@@ -318,6 +326,7 @@ impl MergeableState for Categories {
         if self.kept.len() > self.limit as usize {
             self.deepen();
         }
+        self.limit_distinct();
         Ok(())
     }
 

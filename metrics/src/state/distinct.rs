@@ -135,6 +135,14 @@ impl Distinct {
         }
     }
 
+    /// Lowers the limit up to which the count is exact.
+    pub(crate) fn limit_to(&mut self, limit: u32) {
+        self.limit = self.limit.min(limit);
+        if !self.is_exact() {
+            self.approximate();
+        }
+    }
+
     /// Whether [`count`](Self::count) is exact.
     #[must_use]
     pub fn is_exact(&self) -> bool {

@@ -2,7 +2,7 @@
 
 use super::MergeableState;
 use super::codec::{Reader, Writer};
-use crate::key::{key_of, value_of};
+use crate::key::{is_key, key_of, value_of};
 use crate::{Error, Result};
 
 /// The least and the greatest of the values seen, by the order of keys (−0.0 and +0.0 are one value).
@@ -65,8 +65,8 @@ impl MergeableState for Extrema {
             return Ok(Self::default());
         }
         let extrema = Self { least: input.fixed()?, greatest: input.fixed()? };
-        if extrema.least > extrema.greatest {
-            return Err(Error::invalid_data("a state's minimum is above its maximum"));
+        if extrema.least > extrema.greatest || !is_key(extrema.least) || !is_key(extrema.greatest) {
+            return Err(Error::invalid_data("a state's minimum and maximum are no numbers in order"));
         }
         Ok(extrema)
     }

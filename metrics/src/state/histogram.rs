@@ -15,7 +15,7 @@
 
 use super::MergeableState;
 use super::codec::{Reader, Writer};
-use crate::key::{key_of, value_of};
+use crate::key::{is_key, key_of, value_of};
 use crate::{Error, Result};
 
 /// Limits below this are raised to it: at level 60 no more than 16 keys exist, so every limit can be met.
@@ -132,6 +132,12 @@ impl Histogram {
             }
             self.repr = Repr::Table(table);
         }
+    }
+
+    /// The most buckets that are kept.
+    #[must_use]
+    pub const fn limit(&self) -> u32 {
+        self.limit
     }
 
     /// The number of values.
@@ -265,6 +271,9 @@ impl MergeableState for Histogram {
                 if greatest >> level != cell {
                     return Err(invalid());
                 }
+            }
+            if !is_key(least) || !is_key(greatest) {
+                return Err(invalid());
             }
             buckets.push(Bucket { cell, count, least, greatest });
         }

@@ -45,6 +45,10 @@ fn numeric() -> BoxedStrategy<ArrayRef> {
             let decimals = Decimal128Array::from_iter_values(wide).with_precision_and_scale(38, 2);
             array(Arc::new(decimals.unwrap()))
         }),
+        1 => integers().prop_map(move |v| {
+            let dictionary = DataType::Dictionary(Box::new(DataType::Int32), Box::new(DataType::Int64));
+            cast(&array(Arc::new(Int64Array::from(v))), &dictionary).unwrap()
+        }),
         1 => numbers().prop_map(move |v| cast(&array(Arc::new(Float64Array::from(v))), &DataType::Float32).unwrap()),
     ]
     .boxed()
@@ -57,6 +61,11 @@ fn temporal() -> BoxedStrategy<ArrayRef> {
         (proptest::collection::vec(micros, 0..700), any::<u64>()).prop_map(move |(v, seed)| {
             array(Arc::new(TimestampMicrosecondArray::from(with_nulls(v, seed)).with_timezone("UTC")))
         }),
+        // Steps that microseconds do not show, and instants that doubles of microseconds do not.
+        (integers(), any::<u64>()).prop_map(move |(v, seed)| {
+            array(Arc::new(TimestampNanosecondArray::from(with_nulls(v, seed)).with_timezone("+02:00")))
+        }),
+        integers().prop_map(move |v| array(Arc::new(TimestampMicrosecondArray::from(v)))),
         proptest::collection::vec(-1000..20_000i32, 0..700).prop_map(move |v| array(Arc::new(Date32Array::from(v)))),
     ]
     .boxed()
