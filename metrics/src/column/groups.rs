@@ -6,7 +6,9 @@
 
 use arrow::array::{Array, ArrayRef, AsArray, Float64Array, StringArray, new_null_array};
 use arrow::compute::cast;
-use arrow::datatypes::{DataType, Decimal128Type, Int64Type, TimeUnit, TimestampMicrosecondType, UInt64Type};
+use arrow::datatypes::{
+    DataType, Decimal128Type, Decimal256Type, Int64Type, TimeUnit, TimestampMicrosecondType, UInt64Type, i256,
+};
 use hashbrown::HashTable;
 
 use super::values::{EXACT_FRACTIONS, EXACT_INTEGERS, Scratch};
@@ -312,6 +314,15 @@ fn wide_integers(array: &dyn Array) -> Result<Option<(Vec<i128>, u64)>> {
             let values = values.as_primitive::<Decimal128Type>();
             let exact = if *scale == 0 { EXACT_INTEGERS } else { EXACT_FRACTIONS };
             all(values.iter().map(|value| value.unwrap_or(0)).collect(), exact)
+        }
+        DataType::Decimal256(_, scale) => {
+            let values = array.as_primitive::<Decimal256Type>();
+            let exact = if *scale == 0 { EXACT_INTEGERS } else { EXACT_FRACTIONS };
+            // What does not fit in 128 bits is told apart by its hash, above everything that does.
+            let digits = |value: i256| {
+                value.to_i128().unwrap_or_else(|| i128::from(categories::hash(&value.to_le_bytes())) | (1 << 120))
+            };
+            all(values.iter().map(|value| value.map_or(0, digits)).collect(), exact)
         }
         _ => None,
     })
