@@ -142,13 +142,8 @@ impl MergeableState for NumericColumn {
             self.distinct = Some(distinct);
         }
         self.wide |= other.wide;
-        // A smaller limit can coarsen while our own keys are still being counted, so they are kept aside.
-        let is_lowered = other.histogram.limit() < self.histogram.limit();
-        let own: Vec<u64> =
-            if self.distinct.is_none() && is_lowered { self.histogram.distinct_keys().collect() } else { Vec::new() };
         self.histogram.merge(&other.histogram)?;
         self.open_distinct();
-        self.observe_distinct(own.into_iter());
         match (&mut self.distinct, &other.distinct) {
             (Some(ours), Some(theirs)) => ours.merge(theirs)?,
             (Some(_), None) => self.observe_distinct(other.histogram.distinct_keys()),

@@ -134,12 +134,6 @@ impl Histogram {
         }
     }
 
-    /// The most buckets that are kept.
-    #[must_use]
-    pub const fn limit(&self) -> u32 {
-        self.limit
-    }
-
     /// The number of values.
     #[must_use]
     pub const fn total(&self) -> u64 {
@@ -210,16 +204,26 @@ impl MergeableState for Histogram {
         // No bucket holds more than the total.
         Error::sum(self.total, other.total)?;
         if other.limit < self.limit {
+            // Under the old limit the list becomes a table at level 0, which then departs with all its keys.
+            if matches!(&self.repr, Repr::List(keys) if keys.len() >= other.limit as usize) {
+                self.tabulate();
+            }
             self.limit = other.limit;
-            match &mut self.repr {
-                Repr::List(keys) if keys.len() >= self.limit as usize => self.tabulate(),
-                Repr::List(_) => {}
-                Repr::Table(table) => table.fit(self.limit),
+            if let Repr::Table(table) = &mut self.repr {
+                table.fit(self.limit);
             }
         }
         match &other.repr {
             Repr::List(keys) => self.observe_keys(keys),
             Repr::Table(table) => {
+                self.tabulate();
+                if let Repr::Table(ours) = &mut self.repr
+                    && ours.shift > table.shift
+                {
+                    // In table order slots come sorted by hash. A smaller table would be filled from one end, each
+                    // insertion behind a longer run, in quadratic time.
+                    ours.rebuild(ours.level, 64 - table.shift);
+                }
                 // Slots in table order: the result is the same in any order.
                 let used: Vec<Bucket> = table.slots.iter().filter(|slot| slot.count > 0).copied().collect();
                 self.merge_buckets(&used, table.level);
