@@ -128,7 +128,7 @@ pub struct SqlArgs {
 }
 
 /// What `compare` and `profile` look at, and how finely.
-#[derive(Debug, ClapArgs)]
+#[derive(Debug, Clone, ClapArgs)]
 pub struct LookArgs {
     /// The columns to look at, by name or pattern with *; all if none is named
     #[arg(long, value_name = "NAMES", value_delimiter = ',')]

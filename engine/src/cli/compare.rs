@@ -14,12 +14,12 @@ use limno_metrics::profile::ColumnProfile;
 use limno_metrics::schema::{DRIFT_BASELINE, drift_schema, profile_schema};
 
 use super::Outcome;
-use super::args::{CompareArgs, FailOn};
+use super::args::{CompareArgs, FailOn, LookArgs};
 use super::files::{Measured, Table, output_error};
 use super::output::{Format, TableOptions, terminal_width, write_batches};
 use super::profile::without;
-use crate::Result;
 use crate::refresh::{DriftRow, ProfileRow, compare_columns, drift_batch, profile_batch};
+use crate::{Error, Result};
 
 /// Columns that say nothing of two files compared once.
 const WITHOUT_MEANING: [&str; 10] = [
@@ -52,8 +52,9 @@ const WITHOUT_MEANING_INSIDE: [&str; 11] = [
 ];
 
 pub(super) async fn execute(args: &CompareArgs, out: &mut dyn Write) -> Result<Outcome> {
-    let reference = Table::measure(&args.reference, &args.look).await?;
-    let current = Table::measure(&args.current, &args.look).await?;
+    // Side by side: what of one is done on a single core overlaps with the other.
+    let (reference, current) =
+        tokio::try_join!(measure(&args.reference, &args.look), measure(&args.current, &args.look))?;
     let batch = compare(&reference, &current, args.bins)?;
     let is_passed = match &args.fail_on {
         Some(limit) => passes(&batch, limit)?,
@@ -64,6 +65,13 @@ pub(super) async fn execute(args: &CompareArgs, out: &mut dyn Write) -> Result<O
     let options = TableOptions { width: terminal_width(), hide_empty: true };
     write_batches(out, args.format, &shown.schema(), &[shown], options).map_err(output_error)?;
     Ok(if is_passed { Outcome::Fired } else { Outcome::Done })
+}
+
+/// Measures a table in a task of its own.
+async fn measure(uri: &str, look: &LookArgs) -> Result<Table> {
+    let (uri, look) = (uri.to_owned(), look.clone());
+    let task = tokio::spawn(async move { Table::measure(&uri, &look).await });
+    task.await.map_err(|error| Error::Usage { message: format!("the measurement stopped: {error}") })?
 }
 
 /// One row for each column of either table, in the order of the current one, then what only the reference has.

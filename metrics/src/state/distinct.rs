@@ -7,6 +7,8 @@
 //! Source: O. Ertl, *New cardinality estimation algorithms for HyperLogLog sketches*, arXiv 1702.01284,
 //! algorithm 6 with the functions σ and τ (equations 13 and 16).
 
+use std::borrow::Cow;
+
 use super::MergeableState;
 use super::codec::{Reader, Writer};
 use crate::{Error, Result};
@@ -29,73 +31,53 @@ enum Repr {
     Registers(Box<[u8; REGISTERS]>),
 }
 
-/// A set as a sorted list and a tail of arrivals, sorted in when it has grown as long as the list: for millions of
-/// values that is several times cheaper than a hash table that outgrows the cache.
+/// A set as a sorted list with a tail of arrivals, sorted in when the tail has grown as long as the list: for millions
+/// of values that is several times cheaper than a hash table that outgrows the cache.
 #[derive(Debug, Clone, Default)]
 struct Set {
-    sorted: Vec<u64>,
-    tail: Vec<u64>,
+    values: Vec<u64>,
+    /// How many of `values`, from the first, are sorted and distinct.
+    settled: usize,
 }
 
 /// The shortest tail that is worth sorting in.
 const TAIL: usize = 1024;
 
 impl Set {
+    /// Whether the tail was sorted in.
     #[inline]
     fn insert(&mut self, fingerprint: u64) -> bool {
-        self.tail.push(fingerprint);
-        let is_full = self.tail.len() >= TAIL.max(self.sorted.len());
+        self.values.push(fingerprint);
+        let is_full = self.values.len() - self.settled >= TAIL.max(self.settled);
         if is_full {
             self.settle();
         }
         is_full
     }
 
-    /// Sorts the tail in; afterwards `sorted` is the set.
+    /// Sorts the tail in; afterwards `values` is the set.
     #[cold]
     fn settle(&mut self) {
-        if self.tail.is_empty() {
-            return;
+        if self.settled < self.values.len() {
+            // The tail by itself first; the stable sort then finds two sorted runs and only merges them.
+            self.values[self.settled..].sort_unstable();
+            self.values.sort();
+            self.values.dedup();
+            self.settled = self.values.len();
         }
-        self.tail.sort_unstable();
-        self.tail.dedup();
-        self.merge_sorted_tail();
-    }
-
-    fn merge_sorted_tail(&mut self) {
-        if self.sorted.is_empty() {
-            std::mem::swap(&mut self.sorted, &mut self.tail);
-            return;
-        }
-        let mut merged = Vec::with_capacity(self.sorted.len() + self.tail.len());
-        let (mut ours, mut theirs) = (self.sorted.iter().peekable(), self.tail.iter().peekable());
-        while let (Some(&&a), Some(&&b)) = (ours.peek(), theirs.peek()) {
-            merged.push(a.min(b));
-            if a <= b {
-                ours.next();
-            }
-            if b <= a {
-                theirs.next();
-            }
-        }
-        merged.extend(ours);
-        merged.extend(theirs);
-        self.sorted = merged;
-        self.tail.clear();
     }
 
     /// The members, in order.
-    fn members(&self) -> std::borrow::Cow<'_, [u64]> {
-        if self.tail.is_empty() {
-            return std::borrow::Cow::Borrowed(&self.sorted);
+    fn members(&self) -> Cow<'_, [u64]> {
+        if self.settled == self.values.len() {
+            return Cow::Borrowed(&self.values);
         }
-        let mut settled = self.clone();
-        settled.settle();
-        std::borrow::Cow::Owned(settled.sorted)
+        let mut set = self.clone();
+        set.settle();
+        Cow::Owned(set.values)
     }
 }
 
-/// A bijection that spreads neighbouring fingerprints over all 64 bits (the finaliser of SplitMix64).
 #[inline]
 pub(crate) const fn spread(mut value: u64) -> u64 {
     value = (value ^ (value >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -116,7 +98,7 @@ impl Distinct {
     pub fn observe(&mut self, fingerprint: u64) {
         match &mut self.repr {
             Repr::Exact(set) => {
-                if set.insert(fingerprint) && set.sorted.len() > self.limit as usize {
+                if set.insert(fingerprint) && set.values.len() > self.limit as usize {
                     self.approximate();
                 }
             }
@@ -147,31 +129,34 @@ impl Distinct {
     #[must_use]
     pub fn is_exact(&self) -> bool {
         match &self.repr {
-            // The tail may hide members beyond the limit that nobody has counted yet.
-            Repr::Exact(set) => {
-                set.sorted.len() + set.tail.len() <= self.limit as usize || set.members().len() <= self.limit as usize
-            }
+            // The tail may hide members beyond the limit that nobody has counted yet, or repeat earlier ones.
+            Repr::Exact(set) => set.values.len() <= self.limit as usize || set.members().len() <= self.limit as usize,
             Repr::Registers(_) => false,
         }
     }
 
     /// The state with everything sorted in and the limit applied: what is encoded.
-    fn settled(&self) -> Self {
+    fn settled(&self) -> Cow<'_, Self> {
+        if matches!(&self.repr, Repr::Exact(set) if set.settled == set.values.len() && set.settled <= self.limit as usize)
+            || matches!(self.repr, Repr::Registers(_))
+        {
+            return Cow::Borrowed(self);
+        }
         let mut settled = self.clone();
         if let Repr::Exact(set) = &mut settled.repr {
             set.settle();
-            if set.sorted.len() > settled.limit as usize {
+            if set.values.len() > settled.limit as usize {
                 settled.approximate();
             }
         }
-        settled
+        Cow::Owned(settled)
     }
 
     /// The number of distinct values.
     #[must_use]
     pub fn count(&self) -> u64 {
         match &self.settled().repr {
-            Repr::Exact(set) => set.sorted.len() as u64,
+            Repr::Exact(set) => set.values.len() as u64,
             Repr::Registers(registers) => estimate(registers),
         }
     }
@@ -248,8 +233,8 @@ impl MergeableState for Distinct {
             Repr::Exact(theirs) => match &mut self.repr {
                 Repr::Exact(ours) => {
                     ours.settle();
-                    ours.tail = theirs.members().into_owned();
-                    ours.merge_sorted_tail();
+                    ours.values.extend_from_slice(&theirs.members());
+                    ours.settle();
                 }
                 Repr::Registers(registers) => {
                     for &fingerprint in theirs.members().as_ref() {
@@ -266,7 +251,7 @@ impl MergeableState for Distinct {
                 }
             }
         }
-        if matches!(&self.repr, Repr::Exact(set) if set.sorted.len() > self.limit as usize) {
+        if matches!(&self.repr, Repr::Exact(set) if set.values.len() > self.limit as usize) {
             self.approximate();
         }
         Ok(())
@@ -277,8 +262,8 @@ impl MergeableState for Distinct {
         match &self.settled().repr {
             Repr::Exact(set) => {
                 out.byte(0);
-                out.varint(set.sorted.len() as u64);
-                for &fingerprint in &set.sorted {
+                out.varint(set.values.len() as u64);
+                for &fingerprint in &set.values {
                     out.fixed(fingerprint);
                 }
             }
@@ -298,14 +283,14 @@ impl MergeableState for Distinct {
                 if count > limit as usize {
                     return Err(invalid());
                 }
-                let mut sorted = Vec::with_capacity(count);
+                let mut values = Vec::with_capacity(count);
                 for _ in 0..count {
-                    sorted.push(input.fixed()?);
+                    values.push(input.fixed()?);
                 }
-                if sorted.windows(2).any(|pair| pair[0] >= pair[1]) {
+                if values.windows(2).any(|pair| pair[0] >= pair[1]) {
                     return Err(invalid());
                 }
-                Repr::Exact(Set { sorted, tail: Vec::new() })
+                Repr::Exact(Set { settled: values.len(), values })
             }
             1 => {
                 let registers: [u8; REGISTERS] = input.slice()?.try_into().map_err(|_| invalid())?;
@@ -321,7 +306,7 @@ impl MergeableState for Distinct {
 
     fn heap_size(&self) -> usize {
         match &self.repr {
-            Repr::Exact(set) => (set.sorted.capacity() + set.tail.capacity()) * size_of::<u64>(),
+            Repr::Exact(set) => set.values.capacity() * size_of::<u64>(),
             Repr::Registers(_) => REGISTERS,
         }
     }
