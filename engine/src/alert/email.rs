@@ -26,7 +26,7 @@ use sha2::{Digest, Sha256};
 
 use super::{AlertMessage, DeliveryError, Notifier, Receipt, RetryPolicy, format, render};
 use crate::{
-    config::{EmailConfig, SmtpUrl},
+    config::{EmailConfig, Secret, SmtpUrl},
     http,
 };
 
@@ -41,6 +41,8 @@ pub struct EmailNotifier {
     from: Mailbox,
     to: Vec<Mailbox>,
     user: Option<String>,
+    /// To strike it out of what the server says.
+    password: Option<Secret>,
     way: Way,
     retry: RetryPolicy,
     timeout: Duration,
@@ -84,6 +86,7 @@ impl EmailNotifier {
             way: Way::new(&config)?,
             name: config.name,
             user: config.username,
+            password: config.password,
             retry: RetryPolicy::default(),
             timeout: TIMEOUT,
         })
@@ -202,7 +205,7 @@ impl EmailNotifier {
     ) -> Result<Receipt, DeliveryError> {
         let response = self.retry.run("mail", || self.timed(target, mailer.send_raw(envelope, bytes))).await?;
         let text: Vec<&str> = response.message().collect();
-        Ok(Receipt { detail: http::one_line(&format!("{} {}", response.code(), text.join(" ")), &[]) })
+        Ok(Receipt { detail: http::one_line(&format!("{} {}", response.code(), text.join(" ")), &self.secrets()) })
     }
 
     /// Bounds an exchange with the server; lettre itself bounds only the connecting.
@@ -217,10 +220,14 @@ impl EmailNotifier {
         }
     }
 
+    fn secrets(&self) -> Vec<&str> {
+        self.password.iter().map(Secret::expose).filter(|password| !password.is_empty()).collect()
+    }
+
     fn explain(&self, target: &str, error: &lettre::transport::smtp::Error) -> DeliveryError {
         let target = target.to_owned();
         let cause = http::root_cause(error);
-        let reason = http::one_line(&cause, &[]);
+        let reason = http::one_line(&cause, &self.secrets());
         if http::is_certificate_problem(&cause) {
             DeliveryError::Certificate { target, reason }
         } else if let Some(code) = error.status() {
@@ -539,7 +546,7 @@ mod tests {
             line: 1,
             smtp: SmtpUrl::Tls { host: "::1".into(), port: 465 },
             username: Some("limno".into()),
-            password: Some(crate::config::Secret::new("hunter2")),
+            password: Some(Secret::new("hunter2")),
             from: "limno@example.com".into(),
             to: vec!["a@example.com".into()],
             ca_file: None,
