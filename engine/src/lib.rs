@@ -10,6 +10,7 @@
 //! | [`refresh`] | states to rows of the metric tables |
 //! | [`rule`] | rows to breaches |
 //! | [`alert`], [`trigger`] | the log and outbox, notifiers, retraining calls |
+//! | [`delivery`] | receipts, failures, short retries and the HTTP client of both |
 //! | [`store`] | metric tables as Delta tables |
 //! | [`engine`] | the loop over all of them |
 //! | [`cli`] | the commands of `limno` |
@@ -18,9 +19,9 @@ pub mod alert;
 pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod delivery;
 pub mod engine;
 mod error;
-pub mod http;
 pub mod monitor;
 pub mod progress;
 pub mod refresh;

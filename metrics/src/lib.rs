@@ -15,7 +15,7 @@
 //! let mut july = ColumnState::empty(&options);
 //! july.observe(&Float64Array::from(vec![3.0, 4.0, 5.0, 6.0]))?;
 //!
-//! let moved = drift::compare(&january.freeze()?, &july.freeze()?, &DriftOptions::default())?;
+//! let moved = drift::compare(&january.freeze(), &july.freeze(), &DriftOptions::default())?;
 //! assert_eq!(moved.ks.unwrap().statistic, 0.5);
 //! # Ok::<(), limno_metrics::Error>(())
 //! ```

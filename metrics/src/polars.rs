@@ -59,7 +59,7 @@ pub fn state(series: &Series) -> Result<ColumnState> {
 }
 
 fn frozen(column: &Column) -> Result<FrozenColumn> {
-    state(column.as_materialized_series())?.freeze()
+    Ok(state(column.as_materialized_series())?.freeze())
 }
 
 /// One row for each column of `frame`: the numbers of the profile metrics that are single numbers.

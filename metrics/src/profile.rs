@@ -98,11 +98,15 @@ impl ColumnProfile {
     }
 }
 
-impl FrozenColumn {
-    pub(crate) const fn new(state: ColumnState) -> Self {
-        Self { state, buckets: OnceLock::new() }
+impl ColumnState {
+    /// The finished form, from which profiles and drifts are read.
+    #[must_use]
+    pub fn freeze(self) -> FrozenColumn {
+        FrozenColumn { state: self, buckets: OnceLock::new() }
     }
+}
 
+impl FrozenColumn {
     /// The state.
     #[must_use]
     pub const fn state(&self) -> &ColumnState {

@@ -24,10 +24,10 @@ use lettre::{
 };
 use sha2::{Digest, Sha256};
 
-use super::{AlertMessage, DeliveryError, Notifier, Receipt, RetryPolicy, format, render};
+use super::{AlertMessage, DeliveryError, Notifier, Receipt, RetryPolicy, render};
 use crate::{
     config::{EmailConfig, Secret, SmtpUrl},
-    http,
+    delivery::{http, visible},
 };
 
 /// The longest that one attempt may take, from connecting to the last answer.
@@ -77,7 +77,7 @@ impl EmailNotifier {
         let mailbox = |text: &String| {
             text.parse::<Mailbox>().map_err(|error| DeliveryError::Invalid {
                 target: format!("notifier `{}`", config.name),
-                reason: format!("`{}` is no mailbox: {error}", format::visible(text, 100)),
+                reason: format!("`{}` is no mailbox: {error}", visible(text, 100)),
             })
         };
         Ok(Self {
@@ -122,7 +122,7 @@ impl EmailNotifier {
         if id.is_empty() || id.len() > 64 || !id.chars().all(is_plain) {
             return Err(invalid(format!(
                 "`{}` is no message id: 1 to 64 ASCII letters, digits, `-` and `_`",
-                format::visible(id, 100)
+                visible(id, 100)
             )));
         }
         if !(0..=LAST_DATE).contains(&message.created_at.timestamp()) {
@@ -344,7 +344,7 @@ impl Notifier for EmailNotifier {
 
 /// A header whose value is kept on one line and encoded where it is not ASCII.
 fn header(name: &'static str, value: &str) -> HeaderValue {
-    HeaderValue::new(HeaderName::new_from_ascii_str(name), format::visible(value, 200))
+    HeaderValue::new(HeaderName::new_from_ascii_str(name), visible(value, 200))
 }
 
 /// `=_` can stand neither in quoted-printable nor in base64, and no line of our text can start with `--`

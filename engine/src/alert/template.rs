@@ -12,6 +12,7 @@ use super::{DeliveryError, format};
 use crate::{
     alert::message::{AlertMessage, BinShare, Breach},
     config::{Against, Severity},
+    delivery::visible,
 };
 
 /// Breaches shown in full; the others are counted by column.
@@ -74,7 +75,7 @@ fn environment() -> Result<Environment<'static>, minijinja::Error> {
 
 /// `[limno] critical: flights — population_stability_index of dep_delay 0.43 (above 0.2), week of … (+4 more)`
 pub(super) fn subject(message: &AlertMessage) -> String {
-    let name = |text: &str| format::visible(text, HEADER_NAME);
+    let name = |text: &str| visible(text, HEADER_NAME);
     let start = format!("[limno] {}: {}", message.severity, name(&message.monitor));
     let Some(worst) = message.breaches.first() else {
         return start;
@@ -155,8 +156,8 @@ struct RestColumn {
 impl View {
     fn new(message: &AlertMessage) -> Self {
         let (shown, rest) = message.breaches.split_at(message.breaches.len().min(SHOWN_IN_FULL));
-        let cell = |text: &String| format::visible(text, CELL_NAME);
-        let line = |text: &String| format::visible(text, LINE);
+        let cell = |text: &String| visible(text, CELL_NAME);
+        let line = |text: &String| visible(text, LINE);
         let metric_tables: Vec<_> = message.metric_tables.iter().map(|(name, uri)| (cell(name), line(uri))).collect();
         Self {
             severity: message.severity.to_string(),
@@ -200,7 +201,7 @@ fn counted(count: usize, one: &str, many: &str) -> String {
 
 impl BreachView {
     fn new(breach: &Breach, message: &AlertMessage) -> Self {
-        let cell = |text: &str| format::visible(text, CELL_NAME);
+        let cell = |text: &str| visible(text, CELL_NAME);
         let zone = message.timezone;
         let span = |(start, end)| format!("{} to {}", format::moment(start, zone), format::moment(end, zone));
         let mut facts = vec![("severity", format!("{}, rule {}", breach.severity, cell(&breach.rule)))];
@@ -257,14 +258,14 @@ fn before_after(breach: &Breach) -> Vec<[String; 3]> {
     let mut table = vec![["rows".to_owned(), breach.count_before.map_or_else(missing, rows), rows(breach.count)]];
     for (statistic, before, now) in &breach.before_after {
         let shown = |value: Option<f64>| value.map_or_else(missing, |v| format::number(v, 5));
-        table.push([format::visible(statistic, CELL_NAME), shown(*before), shown(*now)]);
+        table.push([visible(statistic, CELL_NAME), shown(*before), shown(*now)]);
     }
     table
 }
 
 fn bin(bin: &BinShare) -> [String; 4] {
     [
-        format::visible(&bin.label, HEADER_NAME),
+        visible(&bin.label, HEADER_NAME),
         format::percent(bin.before),
         format::percent(bin.now),
         format::number(bin.contribution, 3),
@@ -279,11 +280,11 @@ impl RestView {
         for breach in rest {
             let position = *positions.entry(&breach.column).or_insert_with(|| {
                 columns.push(RestColumn {
-                    column: format::visible(&breach.column, HEADER_NAME),
+                    column: visible(&breach.column, HEADER_NAME),
                     breaches: 0,
                     worst: format!(
                         "{} {} ({})",
-                        format::visible(&breach.metric, HEADER_NAME),
+                        visible(&breach.metric, HEADER_NAME),
                         format::telling(breach.value, breach.condition, 4),
                         breach.condition
                     ),

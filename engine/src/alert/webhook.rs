@@ -17,7 +17,7 @@ use url::Url;
 use super::{AlertMessage, Breach, DeliveryError, Notifier, Receipt, RetryPolicy, render};
 use crate::{
     config::{Condition, HeaderValue as ConfiguredHeader, WebhookConfig},
-    http,
+    delivery::{http, visible},
 };
 
 /// Breaches that one call carries; `breach_count` says how many there were.
@@ -51,7 +51,7 @@ impl WebhookNotifier {
         for (name, value) in &config.headers {
             let invalid = |reason: &str| DeliveryError::Invalid {
                 target: format!("notifier `{}`", config.name),
-                reason: format!("header `{}` {reason}", super::format::visible(name, 100)),
+                reason: format!("header `{}` {reason}", visible(name, 100)),
             };
             let key: HeaderName = name.parse().map_err(|_| invalid("has no valid name"))?;
             let (text, is_secret) = match value {

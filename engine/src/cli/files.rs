@@ -89,7 +89,7 @@ impl Table {
             .into_iter()
             .zip(states)
             .map(|((name, data_type, options), state)| {
-                Ok(Measured { name, data_type, kind: options.kind, state: Arc::new(state.freeze()?) })
+                Ok(Measured { name, data_type, kind: options.kind, state: Arc::new(state.freeze()) })
             })
             .collect::<Result<_>>()?;
         Ok(Self { source, rows, columns })

@@ -66,9 +66,9 @@ impl Merging {
         Ok(())
     }
 
-    fn freeze(self) -> Result<Cell> {
-        let columns = self.states.iter().map(ColumnState::freeze).collect::<Result<_, _>>()?;
-        Ok(Cell { window: self.window, rows: self.rows, columns, is_shown: self.is_shown })
+    fn freeze(self) -> Cell {
+        let columns = self.states.into_iter().map(ColumnState::freeze).collect();
+        Cell { window: self.window, rows: self.rows, columns, is_shown: self.is_shown }
     }
 }
 
@@ -94,7 +94,7 @@ pub fn assemble(
         }
     }
     hide_rare(&mut merging, slices);
-    freeze(merging)
+    Ok(freeze(merging))
 }
 
 /// Merges all rows into one window's cells, for tables without a time.
@@ -115,7 +115,7 @@ pub fn assemble_whole(
         }
     }
     hide_rare(&mut merging, slices);
-    freeze(merging)
+    Ok(freeze(merging))
 }
 
 fn models(row: &StateRow, has_models: bool) -> impl Iterator<Item = ModelKey> {
@@ -133,8 +133,8 @@ fn add(merging: &mut BTreeMap<CellKey, Merging>, key: CellKey, window: Window, r
     }
 }
 
-fn freeze(merging: BTreeMap<CellKey, Merging>) -> Result<BTreeMap<CellKey, Cell>> {
-    merging.into_iter().map(|(key, cell)| Ok((key, cell.freeze()?))).collect()
+fn freeze(merging: BTreeMap<CellKey, Merging>) -> BTreeMap<CellKey, Cell> {
+    merging.into_iter().map(|(key, cell)| (key, cell.freeze())).collect()
 }
 
 /// Hides all but the most frequent values of each expression in each window, ties by value.

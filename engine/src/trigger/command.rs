@@ -21,7 +21,7 @@ use super::{Trigger, TriggerRequest};
 use crate::{
     alert::{DeliveryError, Receipt},
     config::CommandConfig,
-    http,
+    delivery::http,
 };
 
 /// Bytes of each output stream that are kept, from its end.
@@ -211,7 +211,7 @@ fn last_lines(output: &[u8], count: usize) -> String {
     let lines: Vec<&str> = text.lines().filter(|l| !l.trim().is_empty()).collect();
     lines[lines.len().saturating_sub(count)..]
         .iter()
-        .map(|line| crate::alert::one_visible_line(line))
+        .map(|line| crate::delivery::visible(line, 200))
         .collect::<Vec<_>>()
         .join("\n")
 }

@@ -14,7 +14,7 @@ use super::{LONGEST_TOKEN, Trigger, TriggerRequest};
 use crate::{
     alert::{DeliveryError, Receipt, RetryPolicy},
     config::DatabricksJobConfig,
-    http,
+    delivery::http,
 };
 
 /// A job of a Databricks workspace.

@@ -10,7 +10,6 @@ pub use values::{CategoryColumn, NumericColumn};
 
 use arrow::array::{Array, ArrayRef};
 
-use crate::profile::FrozenColumn;
 use crate::state::codec::{self, Reader, Writer};
 use crate::state::{Counts, MergeableState};
 use crate::{Error, Result};
@@ -141,14 +140,6 @@ impl ColumnState {
             }
         }
         self.counts.merge(&other.counts)
-    }
-
-    /// The finished form, from which profiles and drifts are read.
-    ///
-    /// # Errors
-    /// None today; the signature leaves room for states that must be completed first.
-    pub fn freeze(&self) -> Result<FrozenColumn> {
-        Ok(FrozenColumn::new(self.clone()))
     }
 
     /// Bytes held on the heap, about.

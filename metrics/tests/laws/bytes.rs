@@ -40,7 +40,7 @@ fn assert_holds(bytes: &[u8]) -> Result<(), TestCaseError> {
     let empty = ColumnState::empty(&ColumnOptions::exact(state.kind()));
     let mut merged = empty.clone();
     merged.merge(&state)?;
-    let (frozen, nothing) = (state.freeze()?, empty.freeze()?);
+    let (frozen, nothing) = (state.freeze(), empty.freeze());
     let profile = frozen.profile();
     for number in [profile.min, profile.max, profile.avg, profile.median()].into_iter().flatten() {
         prop_assert!(!number.is_nan(), "{profile:?}");
@@ -146,11 +146,7 @@ fn keys_that_are_no_numbers_are_refused() {
             Distinct::empty(4096).encode(&mut out);
         }
         let decoded = ColumnState::decode(&out.finish().unwrap());
-        assert!(
-            decoded.is_err(),
-            "{nan} NaN in a histogram of {limit}: {:?}",
-            decoded.unwrap().freeze().unwrap().profile()
-        );
+        assert!(decoded.is_err(), "{nan} NaN in a histogram of {limit}: {:?}", decoded.unwrap().freeze().profile());
     }
     let mut extrema = Extrema::default();
     extrema.observe(f64::NAN);

@@ -16,13 +16,13 @@ const NO_LIMIT: u32 = u32::MAX;
 fn of_numbers(values: &[f64], limit: u32) -> FrozenColumn {
     let array: ArrayRef = Arc::new(Float64Array::from(values.to_vec()));
     let options = ColumnOptions { max_buckets: limit, ..ColumnOptions::new(ColumnKind::Numeric) };
-    ColumnState::of(&array, &options).unwrap().freeze().unwrap()
+    ColumnState::of(&array, &options).unwrap().freeze()
 }
 
 fn of_levels(levels: &[u32], limit: u32) -> FrozenColumn {
     let array: ArrayRef = Arc::new(StringArray::from_iter_values(levels.iter().map(|level| format!("level {level}"))));
     let options = ColumnOptions { max_buckets: limit, ..ColumnOptions::new(ColumnKind::Categorical) };
-    ColumnState::of(&array, &options).unwrap().freeze().unwrap()
+    ColumnState::of(&array, &options).unwrap().freeze()
 }
 
 fn compare(baseline: &FrozenColumn, current: &FrozenColumn) -> ColumnDrift {

@@ -10,7 +10,7 @@ use chrono::DateTime;
 use reqwest::{Certificate, Client, Response, StatusCode, header, redirect};
 use url::{Host, Url};
 
-use crate::alert::DeliveryError;
+use super::DeliveryError;
 
 /// What we call ourselves to servers.
 pub const USER_AGENT: &str = concat!("limno/", env!("CARGO_PKG_VERSION"));
