@@ -2,6 +2,8 @@
 
 use std::fmt::{self, Display, Formatter, Write as _};
 
+use crate::delivery::visible;
+
 /// One thing wrong in the configuration.
 ///
 /// Displayed as `limno.toml:12: monitor.flights.slices[0]: message`, followed by a line `  hint: …` if there is a hint.
@@ -54,22 +56,7 @@ impl std::error::Error for Problems {}
 
 /// A value as it is shown inside a message: in backticks, control characters escaped, and cut after 100 characters.
 pub fn quoted(value: &str) -> String {
-    const LONGEST: usize = 100;
-    let mut shown = String::with_capacity(value.len() + 2);
-    shown.push('`');
-    for (index, c) in value.chars().enumerate() {
-        if index == LONGEST {
-            shown.push('…');
-            break;
-        }
-        if c.is_control() {
-            shown.extend(c.escape_default());
-        } else {
-            shown.push(c);
-        }
-    }
-    shown.push('`');
-    shown
+    format!("`{}`", visible(value, 100))
 }
 
 /// The candidate that the user most likely meant by `name`, if one is near enough to be worth a hint.

@@ -6,6 +6,8 @@ use arrow::datatypes::{DataType, Float16Type, Float32Type, Float64Type};
 use arrow::error::ArrowError;
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 
+use crate::delivery::visible;
+
 /// Strings are cut after this many characters.
 const LONGEST_TEXT: usize = 96;
 /// Lists longer than this are cut to their first [`SHOWN_ITEMS`].
@@ -22,19 +24,7 @@ pub(super) fn cell_text(array: &ArrayRef, row: usize) -> Result<String, ArrowErr
 
 /// The text without control characters, which a terminal would obey, and cut.
 pub(super) fn escaped(text: &str) -> String {
-    let mut shown = String::with_capacity(text.len());
-    for (index, c) in text.chars().enumerate() {
-        if index == LONGEST_TEXT {
-            shown.push('…');
-            break;
-        }
-        if c.is_control() {
-            shown.extend(c.escape_default());
-        } else {
-            shown.push(c);
-        }
-    }
-    shown
+    visible(text, LONGEST_TEXT)
 }
 
 fn text_of(array: &ArrayRef, row: usize) -> Result<String, ArrowError> {
