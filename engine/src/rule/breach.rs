@@ -93,11 +93,9 @@ struct Profiles {
 impl Profiles {
     fn new(rows: &Rows) -> Result<Self> {
         // Snapshots write their baseline's rows anew each time: the latest count.
-        let written = rows.numbers("refreshed_at").ok();
+        let written = rows.numbers("refreshed_at")?;
         let mut order: Vec<usize> = (0..rows.len()).collect();
-        if let Some(written) = &written {
-            order.sort_by(|&a, &b| written.value(a).total_cmp(&written.value(b)));
-        }
+        order.sort_by(|&a, &b| written.value(a).total_cmp(&written.value(b)));
         let index = order.into_iter().map(|row| ((rows.kind(row).to_owned(), rows.observation(row)), row)).collect();
         let shown = SHOWN.iter().map(|&name| Ok((name, rows.numbers(name)?))).collect::<Result<_>>()?;
         Ok(Self { index, counts: rows.numbers("count")?, shown })

@@ -495,13 +495,19 @@ impl Buckets {
 fn value_at(bucket: &Bucket, rank: u64) -> f64 {
     let (least, greatest) = (bucket.least(), bucket.greatest());
     if rank <= 1 || bucket.is_atom() {
-        least
-    } else if rank >= bucket.count {
-        greatest
-    } else {
-        let part = (rank - 1) as f64 / (bucket.count - 1) as f64;
-        (least * (1.0 - part) + greatest * part).clamp(least, greatest)
+        return least;
     }
+    if rank >= bucket.count {
+        return greatest;
+    }
+    let width = greatest - least;
+    if width.is_infinite() {
+        // Nothing lies evenly between a number and infinity.
+        return least;
+    }
+    // In this form every rounding keeps the order, so a higher rank never has a lower value.
+    let part = (rank - 1) as f64 / (bucket.count - 1) as f64;
+    (least + width * part).min(greatest)
 }
 
 #[cfg(test)]
@@ -563,6 +569,18 @@ mod tests {
     fn quantiles_of_an_exact_multiset() {
         let quantiles = of((1..=10).map(f64::from), 4096).buckets().quantiles(11).unwrap();
         assert_eq!(quantiles, [1.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 9.0, 10.0]);
+    }
+
+    #[test]
+    fn quantiles_within_a_narrow_or_endless_bucket_stay_in_order() {
+        let one = 1.0f64;
+        let next = one.next_up();
+        for (least, greatest) in [(one, next), (f64::MAX, f64::INFINITY), (f64::NEG_INFINITY, f64::MIN)] {
+            let bucket = Bucket { cell: 0, count: 50, least: key_of(least), greatest: key_of(greatest) };
+            let values: Vec<f64> = (1..=50).map(|rank| value_at(&bucket, rank)).collect();
+            assert!(values.is_sorted(), "{values:?}");
+            assert!(values[0].total_cmp(&least).is_eq() && values[49].total_cmp(&greatest).is_eq(), "{values:?}");
+        }
     }
 
     #[test]

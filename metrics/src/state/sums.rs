@@ -31,7 +31,7 @@ pub struct ExactSums {
 
 /// Reusable space for [`ExactSums::observe_slice`]: one pair of sums for each exponent of a double.
 pub struct SumScratch {
-    sums: Box<[(i128, u128)]>,
+    sums: Box<[(i128, u128); EXPONENTS]>,
 }
 
 impl std::fmt::Debug for SumScratch {
@@ -42,7 +42,7 @@ impl std::fmt::Debug for SumScratch {
 
 impl Default for SumScratch {
     fn default() -> Self {
-        Self { sums: vec![(0, 0); EXPONENTS].into_boxed_slice() }
+        Self { sums: Box::new([(0, 0); EXPONENTS]) }
     }
 }
 
@@ -88,10 +88,7 @@ impl ExactSums {
     }
 
     fn observe_chunk(&mut self, values: &[f64], scratch: &mut SumScratch) {
-        let sums: &mut [(i128, u128); EXPONENTS] = match scratch.sums.as_mut().try_into() {
-            Ok(sums) => sums,
-            Err(_) => return,
-        };
+        let sums = scratch.sums.as_mut();
         let (mut least, mut greatest, mut special) = (EXPONENTS - 1, 0, 0u64);
         for &value in values {
             let (exponent, mantissa) = split(value);
