@@ -4,6 +4,8 @@
 //! the numeric order of the values. −0.0 becomes +0.0 first, so that equal values have equal keys.
 
 const SIGN: u64 = 1 << 63;
+/// The key of zero.
+pub(crate) const ZERO_KEY: u64 = SIGN;
 
 /// The key of `value`, which must not be NaN.
 #[inline(always)]

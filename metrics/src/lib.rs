@@ -38,6 +38,7 @@ pub mod column;
 pub mod distribution;
 pub mod drift;
 mod error;
+mod kernel;
 mod key;
 #[cfg(feature = "polars")]
 pub mod polars;

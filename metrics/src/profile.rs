@@ -101,7 +101,10 @@ impl ColumnProfile {
 impl ColumnState {
     /// The finished form, from which profiles and drifts are read.
     #[must_use]
-    pub fn freeze(self) -> FrozenColumn {
+    pub fn freeze(mut self) -> FrozenColumn {
+        if let Values::Numeric(column) | Values::Temporal(column) = &mut self.values {
+            column.settle();
+        }
         FrozenColumn { state: self, buckets: OnceLock::new() }
     }
 }
@@ -118,7 +121,7 @@ impl FrozenColumn {
     pub fn buckets(&self) -> Option<&Buckets> {
         match &self.state.values {
             Values::Numeric(column) | Values::Temporal(column) => {
-                Some(self.buckets.get_or_init(|| column.histogram.buckets()))
+                Some(self.buckets.get_or_init(|| column.histogram().buckets()))
             }
             Values::Category(_) | Values::Opaque => None,
         }
@@ -134,12 +137,13 @@ impl FrozenColumn {
                 profile.num_zeros = Some(counts.zeros);
                 profile.num_nan = Some(counts.nan);
                 profile.num_infinite = Some(counts.infinities);
-                profile.min = column.extrema.min();
-                profile.max = column.extrema.max();
+                profile.min = column.histogram().min();
+                profile.max = column.histogram().max();
                 self.describe_order(&mut profile, column.distinct(), 1.0);
                 if counts.infinities == 0 {
-                    profile.avg = column.sums.mean();
-                    profile.stddev = column.sums.standard_deviation();
+                    let sums = column.sums();
+                    profile.avg = sums.mean();
+                    profile.stddev = sums.standard_deviation();
                     if profile.stddev.is_some_and(f64::is_infinite) {
                         profile.stddev = None;
                         profile.reason = Some("the standard deviation is beyond the greatest double".to_owned());
@@ -152,8 +156,8 @@ impl FrozenColumn {
                 }
             }
             Values::Temporal(column) => {
-                profile.min = column.extrema.min().map(|micros| micros / MICROS);
-                profile.max = column.extrema.max().map(|micros| micros / MICROS);
+                profile.min = column.histogram().min().map(|micros| micros / MICROS);
+                profile.max = column.histogram().max().map(|micros| micros / MICROS);
                 self.describe_order(&mut profile, column.distinct(), MICROS);
             }
             Values::Category(column) => {

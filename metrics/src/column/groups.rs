@@ -5,13 +5,14 @@
 //! groups and counted as numbers; when the interner has grown too large the counts move into the states.
 
 use arrow::array::{Array, ArrayRef, AsArray, Float64Array, StringArray, new_null_array};
+use arrow::buffer::NullBuffer;
 use arrow::compute::cast;
 use arrow::datatypes::{
     DataType, Decimal128Type, Decimal256Type, Int64Type, TimeUnit, TimestampMicrosecondType, UInt64Type, i256,
 };
 use hashbrown::HashTable;
 
-use super::values::{EXACT_FRACTIONS, EXACT_INTEGERS, Scratch};
+use super::values::{EXACT_FRACTIONS, EXACT_INTEGERS};
 use super::{ColumnKind, ColumnOptions, ColumnState, Values};
 use crate::state::categories;
 use crate::{Error, Result};
@@ -24,7 +25,6 @@ const INTERNED: usize = 1 << 16;
 pub struct ColumnGroups {
     options: ColumnOptions,
     states: Vec<ColumnState>,
-    scratch: Scratch,
     sorter: Sorter,
     interner: Interner,
     /// Whether the categories are strings, which have lengths.
@@ -40,7 +40,6 @@ impl ColumnGroups {
         Self {
             options,
             states: Vec::new(),
-            scratch: Scratch::default(),
             sorter: Sorter::default(),
             interner: Interner::default(),
             has_lengths: false,
@@ -99,6 +98,12 @@ impl ColumnGroups {
         }
         // Dictionary and null arrays have logical nulls that the physical bitmap does not show.
         let nulls = array.logical_nulls();
+        if let Some(group) = only_group(groups) {
+            let counts = &mut self.states[group].counts;
+            counts.rows += array.len() as u64;
+            counts.nulls += nulls.as_ref().map_or(0, NullBuffer::null_count) as u64;
+            return self.observe_as(kind, array, groups);
+        }
         for (row, &group) in groups.iter().enumerate() {
             if group != usize::MAX {
                 let counts = &mut self.states[group].counts;
@@ -106,6 +111,10 @@ impl ColumnGroups {
                 counts.nulls += u64::from(nulls.as_ref().is_some_and(|nulls| nulls.is_null(row)));
             }
         }
+        self.observe_as(kind, array, groups)
+    }
+
+    fn observe_as(&mut self, kind: ColumnKind, array: &dyn Array, groups: &[usize]) -> Result<()> {
         match kind {
             ColumnKind::Numeric => self.observe_numbers(array, groups),
             ColumnKind::Temporal => self.observe_times(array, groups),
@@ -181,13 +190,20 @@ impl ColumnGroups {
     }
 
     fn observe_doubles(&mut self, values: &Float64Array, groups: &[usize]) {
-        let (states, scratch) = (&mut self.states, &mut self.scratch);
+        let states = &mut self.states;
+        if let Some(group) = only_group(groups) {
+            let state = &mut states[group];
+            if let Values::Numeric(column) | Values::Temporal(column) = &mut state.values {
+                column.observe_array(values, &mut state.counts);
+            }
+            return;
+        }
         self.sorter.sort(groups, |row| values.is_valid(row));
         let gathered = self.sorter.gather(values.values());
         for (group, range) in self.sorter.runs() {
             let state = &mut states[group];
             if let Values::Numeric(column) | Values::Temporal(column) = &mut state.values {
-                column.observe_values(&gathered[range], &mut state.counts, scratch);
+                column.observe_values(&gathered[range], &mut state.counts);
             }
         }
     }
@@ -201,7 +217,7 @@ impl ColumnGroups {
             let state = &mut self.states[group];
             if let Values::Numeric(column) | Values::Temporal(column) = &mut state.values {
                 let (raw, values) = (&raw[range.clone()], &values[range]);
-                column.observe_wide(raw, &is_wide, values, &mut state.counts, &mut self.scratch);
+                column.observe_wide(raw, &is_wide, values, &mut state.counts);
             }
         }
     }
@@ -289,6 +305,12 @@ impl ColumnGroups {
         let pending: usize = self.pending.iter().map(hashbrown::HashMap::allocation_size).sum();
         states + pending + self.interner.bytes
     }
+}
+
+/// The group of all rows, if they have one in common.
+fn only_group(groups: &[usize]) -> Option<usize> {
+    let first = *groups.first().filter(|&&group| group != usize::MAX)?;
+    groups.iter().all(|&group| group == first).then_some(first)
 }
 
 /// Whether the array holds numbers that doubles do not tell apart, and then the digits of all of them, with zeros at

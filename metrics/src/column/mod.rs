@@ -86,10 +86,8 @@ impl ColumnState {
     }
 
     /// The encoding: bit for bit the same for the same multiset of values, however it was cut up.
-    ///
-    /// # Errors
-    /// When the compressor lacks memory.
-    pub fn encode(&self) -> Result<Vec<u8>> {
+    #[must_use]
+    pub fn encode(&self) -> Vec<u8> {
         let mut out = Writer::default();
         out.byte(self.kind().code());
         self.counts.encode(&mut out);

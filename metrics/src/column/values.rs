@@ -1,12 +1,17 @@
 //! The states of the values of one column: numbers and times, or categories.
 
+use arrow::array::{Array, Float64Array};
+
 use super::ColumnOptions;
+use crate::kernel::spread;
 use crate::key::key_of;
 use crate::state::codec::{Reader, Writer};
-use crate::state::distinct::spread;
-use crate::state::{Categories, Counts, Distinct, ExactSums, Extrema, Histogram, MergeableState, SumScratch};
+use crate::state::histogram::Departed;
+use crate::state::{Categories, Counts, Distinct, ExactSums, Histogram, MergeableState, Numbers};
 use crate::{Error, Result};
 
+/// Values without nulls that are looked at together.
+const TOGETHER: usize = 4096;
 /// Integers beyond this are not all doubles, so their doubles do not tell them apart.
 pub(crate) const EXACT_INTEGERS: u64 = 1 << 53;
 /// Decimal fractions of more digits than fifteen may share a double.
@@ -15,9 +20,7 @@ pub(crate) const EXACT_FRACTIONS: u64 = 1_000_000_000_000_000;
 /// The states of a numeric or temporal column.
 #[derive(Debug, Clone)]
 pub struct NumericColumn {
-    pub(crate) extrema: Extrema,
-    pub(crate) sums: ExactSums,
-    pub(crate) histogram: Histogram,
+    numbers: Numbers,
     exact_distinct: u32,
     /// Integers occurred that doubles do not tell apart.
     wide: bool,
@@ -26,67 +29,61 @@ pub struct NumericColumn {
     distinct: Option<Distinct>,
 }
 
-/// Reusable space for [`NumericColumn::observe_values`].
-#[derive(Debug, Default)]
-pub(crate) struct Scratch {
-    sums: SumScratch,
-    keys: Vec<u64>,
-}
-
 impl NumericColumn {
     pub(super) fn empty(options: &ColumnOptions) -> Self {
         Self {
-            extrema: Extrema::default(),
-            sums: ExactSums::default(),
-            histogram: Histogram::empty(options.max_buckets),
+            numbers: Numbers::empty(options.max_buckets),
             exact_distinct: options.exact_distinct,
             wide: false,
             distinct: None,
         }
     }
 
-    /// Adds non-null values.
-    pub(crate) fn observe_values(&mut self, values: &[f64], counts: &mut Counts, scratch: &mut Scratch) {
-        self.observe_doubles(values, counts, scratch);
-        self.open_distinct();
-        self.observe_distinct(scratch.keys.iter().copied());
+    /// The histogram of the values.
+    #[must_use]
+    pub const fn histogram(&self) -> &Histogram {
+        self.numbers.histogram()
     }
 
-    fn observe_doubles(&mut self, values: &[f64], counts: &mut Counts, scratch: &mut Scratch) {
-        scratch.keys.clear();
-        let (mut zeros, mut infinities) = (0u64, 0u64);
-        for &value in values {
-            if value.is_nan() {
-                continue;
+    /// The exact sums of the finite values.
+    #[must_use]
+    pub fn sums(&self) -> ExactSums {
+        self.numbers.sums()
+    }
+
+    /// Adds non-null values, and to `counts` the special ones among them.
+    pub(crate) fn observe_values(&mut self, values: &[f64], counts: &mut Counts) {
+        let limits = self.limits();
+        let distinct = &mut self.distinct;
+        self.numbers.observe_chunks(values, counts, |chunk, departed| match (distinct.as_mut(), departed) {
+            (Some(distinct), _) => distinct.observe_numbers(chunk),
+            // What departs holds the chunk already.
+            (None, Some(departed)) => *distinct = Some(opened(departed, limits)),
+            (None, None) => {}
+        });
+    }
+
+    /// Adds the values of an array that are not null, and to `counts` the special ones among them.
+    pub(crate) fn observe_array(&mut self, values: &Float64Array, counts: &mut Counts) {
+        let Some(nulls) = values.nulls().filter(|nulls| nulls.null_count() > 0) else {
+            self.observe_values(values.values(), counts);
+            return;
+        };
+        // Runs of values are copied together, a part at a time that stays in the cache.
+        let mut together = Vec::with_capacity(TOGETHER);
+        for (from, to) in nulls.valid_slices() {
+            let mut run = &values.values()[from..to];
+            while !run.is_empty() {
+                let (head, tail) = run.split_at(run.len().min(TOGETHER - together.len()));
+                together.extend_from_slice(head);
+                run = tail;
+                if together.len() == TOGETHER {
+                    self.observe_values(&together, counts);
+                    together.clear();
+                }
             }
-            zeros += u64::from(value == 0.0);
-            infinities += u64::from(value.is_infinite());
-            let key = key_of(value);
-            self.extrema.observe_key(key);
-            scratch.keys.push(key);
         }
-        counts.zeros += zeros;
-        counts.infinities += infinities;
-        counts.nan += (values.len() - scratch.keys.len()) as u64;
-        self.sums.observe_slice(values, &mut scratch.sums);
-        self.histogram.observe_keys(&scratch.keys);
-    }
-
-    /// Opens the distinct counter if the histogram has just left level 0.
-    fn open_distinct(&mut self) {
-        if let Some(departed) = self.histogram.take_departed() {
-            let limit = self.exact_distinct;
-            let distinct = self.distinct.get_or_insert_with(|| Distinct::empty(limit));
-            if !self.wide {
-                departed.into_iter().for_each(|key| distinct.observe(key));
-            }
-        }
-    }
-
-    fn observe_distinct(&mut self, keys: impl Iterator<Item = u64>) {
-        if let Some(distinct) = &mut self.distinct {
-            keys.for_each(|key| distinct.observe(key));
-        }
+        self.observe_values(&together, counts);
     }
 
     /// Adds non-null numbers of which some may share their doubles with others: `raw` are all of them as integers,
@@ -97,28 +94,53 @@ impl NumericColumn {
         is_wide: impl Fn(i128) -> bool,
         values: &[f64],
         counts: &mut Counts,
-        scratch: &mut Scratch,
     ) {
         // What the state becomes must depend on its own values, not on those of its neighbours in the batch.
         if !raw.iter().any(|&raw| is_wide(raw)) && self.distinct.is_none() {
-            self.observe_values(values, counts, scratch);
+            self.observe_values(values, counts);
             return;
         }
         // Open the counter first: what the histogram holds so far are values that doubles do tell apart.
         self.wide |= raw.iter().any(|&raw| is_wide(raw));
-        let mut distinct = self.distinct.take().unwrap_or_else(|| {
-            let mut distinct = Distinct::empty(self.exact_distinct);
-            self.histogram.distinct_keys().for_each(|key| distinct.observe(key));
-            distinct
-        });
-        for (&raw, &value) in raw.iter().zip(values) {
-            #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a fingerprint of the bits")]
-            let bits = (raw as u64) ^ spread((raw >> 64) as u64 ^ 0x5bd1_e995);
-            distinct.observe(if is_wide(raw) { spread(bits) } else { key_of(value) });
-        }
-        self.distinct = Some(distinct);
-        self.observe_doubles(values, counts, scratch);
         self.open_distinct();
+        if let Some(distinct) = &mut self.distinct {
+            for (&raw, &value) in raw.iter().zip(values) {
+                #[expect(
+                    clippy::cast_possible_truncation,
+                    clippy::cast_sign_loss,
+                    reason = "a fingerprint of the bits"
+                )]
+                let bits = (raw as u64) ^ spread((raw >> 64) as u64 ^ 0x5bd1_e995);
+                distinct.observe(if is_wide(raw) { spread(bits) } else { key_of(value) });
+            }
+        }
+        self.numbers.observe_chunks(values, counts, |_, _| ());
+    }
+
+    /// Opens the distinct counter with the values of the histogram, which must be exact.
+    fn open_distinct(&mut self) {
+        if self.distinct.is_none() {
+            let mut distinct = Distinct::empty(self.exact_distinct);
+            distinct.observe_numbers(&Departed::Buckets(self.numbers.histogram().present_buckets()).values());
+            self.distinct = Some(distinct);
+        }
+    }
+
+    /// Of buckets and of distinct values.
+    const fn limits(&self) -> (u32, u32) {
+        (self.histogram().limit(), self.exact_distinct)
+    }
+
+    fn open_departed(&mut self, departed: Option<&Departed>) {
+        if let (None, Some(departed)) = (&self.distinct, departed) {
+            self.distinct = Some(opened(departed, self.limits()));
+        }
+    }
+
+    /// Brings the state to its canonical form, which updates may leave for later.
+    pub(crate) fn settle(&mut self) {
+        let departed = self.numbers.settle();
+        self.open_departed(departed.as_ref());
     }
 
     /// Number of distinct values, and whether it is exact.
@@ -126,39 +148,54 @@ impl NumericColumn {
     pub fn distinct(&self) -> (u64, bool) {
         match &self.distinct {
             Some(distinct) => (distinct.count(), distinct.is_exact()),
-            None => (self.histogram.buckets().as_slice().len() as u64, true),
+            None if self.histogram().is_settled() => (self.histogram().buckets().as_slice().len() as u64, true),
+            None => {
+                let mut settled = self.clone();
+                settled.settle();
+                settled.distinct()
+            }
         }
     }
 }
 
+/// A distinct counter of what has departed from a histogram of so many buckets.
+fn opened(departed: &Departed, (max_buckets, exact_distinct): (u32, u32)) -> Distinct {
+    // A histogram leaves level 0 when it has more distinct values than buckets.
+    let is_beyond = exact_distinct <= max_buckets;
+    let mut distinct = if is_beyond { Distinct::beyond(exact_distinct) } else { Distinct::empty(exact_distinct) };
+    distinct.observe_numbers(&departed.values());
+    distinct
+}
+
 impl MergeableState for NumericColumn {
     fn merge(&mut self, other: &Self) -> Result<()> {
-        self.extrema.merge(&other.extrema)?;
-        self.sums.merge(&other.sums)?;
         self.exact_distinct = self.exact_distinct.min(other.exact_distinct);
-        if other.wide && self.distinct.is_none() {
-            let mut distinct = Distinct::empty(self.exact_distinct);
-            self.histogram.distinct_keys().for_each(|key| distinct.observe(key));
-            self.distinct = Some(distinct);
+        if other.wide {
+            self.open_distinct();
         }
         self.wide |= other.wide;
-        self.histogram.merge(&other.histogram)?;
-        self.open_distinct();
-        match (&mut self.distinct, &other.distinct) {
-            (Some(ours), Some(theirs)) => ours.merge(theirs)?,
-            (Some(_), None) => self.observe_distinct(other.histogram.distinct_keys()),
-            (None, _) => {}
-        }
-        if let Some(distinct) = &mut self.distinct {
-            distinct.limit_to(self.exact_distinct);
+        let departed = self.numbers.merge_with(&other.numbers)?;
+        self.open_departed(departed.as_ref());
+        if let Some(ours) = &mut self.distinct {
+            match &other.distinct {
+                Some(theirs) => ours.merge(theirs)?,
+                None => {
+                    let theirs = Departed::Buckets(other.histogram().present_buckets());
+                    ours.observe_numbers(&theirs.values());
+                }
+            }
+            ours.limit_to(self.exact_distinct);
         }
         Ok(())
     }
 
     fn encode(&self, out: &mut Writer) {
-        self.extrema.encode(out);
-        self.sums.encode(out);
-        self.histogram.encode(out);
+        if !self.histogram().is_settled() {
+            let mut settled = self.clone();
+            settled.settle();
+            return settled.encode(out);
+        }
+        self.numbers.encode(out);
         out.varint(u64::from(self.exact_distinct));
         out.byte(u8::from(self.wide) << 1 | u8::from(self.distinct.is_some()));
         if let Some(distinct) = &self.distinct {
@@ -167,22 +204,20 @@ impl MergeableState for NumericColumn {
     }
 
     fn decode(input: &mut Reader<'_>) -> Result<Self> {
-        let extrema = Extrema::decode(input)?;
-        let sums = ExactSums::decode(input)?;
-        let histogram = Histogram::decode(input)?;
+        let numbers = Numbers::decode(input)?;
         let exact_distinct =
             u32::try_from(input.varint()?).map_err(|_| Error::invalid_data("a distinct limit does not fit"))?;
         let flags = input.byte()?;
         let distinct = if flags & 1 == 1 { Some(Distinct::decode(input)?) } else { None };
         let wide = flags & 2 == 2;
-        if flags > 3 || distinct.is_some() != (wide || !histogram.is_exact()) {
+        if flags > 3 || distinct.is_some() != (wide || numbers.is_open()) {
             return Err(Error::invalid_data("a state's distinct counter is out of place"));
         }
-        Ok(Self { extrema, sums, histogram, exact_distinct, wide, distinct })
+        Ok(Self { numbers, exact_distinct, wide, distinct })
     }
 
     fn heap_size(&self) -> usize {
-        self.sums.heap_size() + self.histogram.heap_size() + self.distinct.as_ref().map_or(0, Distinct::heap_size)
+        self.numbers.heap_size() + self.distinct.as_ref().map_or(0, Distinct::heap_size)
     }
 }
 

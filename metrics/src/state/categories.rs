@@ -409,7 +409,7 @@ mod tests {
     fn encoded(state: &Categories) -> Vec<u8> {
         let mut out = Writer::default();
         state.encode(&mut out);
-        out.finish().unwrap()
+        out.finish()
     }
 
     fn of(values: &[String], limit: u32) -> Categories {

@@ -2,16 +2,26 @@
 //!
 //! Frame: `"LM"`, version (1 byte), flags (1 byte: bit 0 = zstd), raw length (varint), payload.
 
+use std::borrow::Cow;
+use std::cell::RefCell;
+
 use crate::{Error, Result};
 
 const MAGIC: [u8; 2] = *b"LM";
 /// The version of the encoding of all states. A change of any layout raises it.
-pub const VERSION: u8 = 1;
+pub const VERSION: u8 = 2;
 const COMPRESSED: u8 = 1;
 /// Shorter payloads are left as they are: zstd's own frame would eat the gain.
 const COMPRESS_FROM: usize = 256;
 /// Longer ones are mostly fingerprints of single values, which do not compress.
 const COMPRESS_UP_TO: usize = 1 << 20;
+/// The level of zstd: the fastest, for what is left to compress is small numbers.
+const LEVEL: i32 = 1;
+/// Shorter columns of a histogram are left as they are.
+const PACK_FROM: usize = 64;
+/// Compressed columns hold at most so many times their own bytes, or [`MIN_RAW`].
+const MAX_RATIO: usize = 16;
+const MIN_RAW: usize = 1 << 16;
 /// No state of a real column comes near; a forged length must not make us allocate without limit.
 const MAX_RAW: usize = 1 << 30;
 
@@ -48,27 +58,60 @@ impl Writer {
         self.bytes.extend_from_slice(value);
     }
 
-    /// Closes the frame.
+    /// Writes bytes of a known number, compressed if that pays.
     ///
-    /// # Errors
-    /// When the compressor fails, which it does only for lack of memory.
-    pub fn finish(self) -> Result<Vec<u8>> {
+    /// Compression beyond [`MAX_RATIO`] is given away, so that a reader can bound what short input may ask for.
+    pub(crate) fn packed(&mut self, raw: &[u8]) {
+        let packed = if raw.len() >= PACK_FROM { compress(raw) } else { None };
+        match packed.filter(|packed| packed.len() < raw.len() && raw.len() <= most_raw(packed.len())) {
+            Some(packed) => {
+                self.byte(1);
+                self.slice(&packed);
+            }
+            None => {
+                self.byte(0);
+                self.bytes.extend_from_slice(raw);
+            }
+        }
+    }
+
+    /// Closes the frame.
+    #[must_use]
+    pub fn finish(self) -> Vec<u8> {
         let raw = self.bytes;
         let mut frame = Self { bytes: Vec::with_capacity(raw.len().min(COMPRESS_FROM) + 16) };
         frame.bytes.extend_from_slice(&MAGIC);
         frame.bytes.push(VERSION);
         let packed = if (COMPRESS_FROM..=COMPRESS_UP_TO).contains(&raw.len()) {
-            let packed = zstd::bulk::compress(&raw, 1)
-                .map_err(|error| Error::invalid_argument(format!("cannot compress a state: {error}")))?;
-            (packed.len() < raw.len()).then_some(packed)
+            compress(&raw).filter(|packed| packed.len() < raw.len())
         } else {
             None
         };
         frame.bytes.push(u8::from(packed.is_some()) * COMPRESSED);
         frame.varint(raw.len() as u64);
         frame.bytes.extend_from_slice(packed.as_deref().unwrap_or(&raw));
-        Ok(frame.bytes)
+        frame.bytes
     }
+}
+
+thread_local! {
+    /// Making a compressor costs more than compressing a small state.
+    static COMPRESSOR: RefCell<Option<zstd::bulk::Compressor<'static>>> = const { RefCell::new(None) };
+}
+
+/// The bytes as a zstd frame; `None` if the compressor fails, which it does only for lack of memory.
+fn compress(raw: &[u8]) -> Option<Vec<u8>> {
+    COMPRESSOR.with_borrow_mut(|compressor| {
+        if compressor.is_none() {
+            *compressor = zstd::bulk::Compressor::new(LEVEL).ok();
+        }
+        compressor.as_mut()?.compress(raw).ok()
+    })
+}
+
+/// What so many compressed bytes may hold.
+const fn most_raw(packed: usize) -> usize {
+    if packed > MIN_RAW / MAX_RATIO { packed.saturating_mul(MAX_RATIO) } else { MIN_RAW }
 }
 
 /// Opens a frame and returns its payload.
@@ -189,6 +232,22 @@ impl<'a> Reader<'a> {
         let (head, rest) = self.bytes.split_at_checked(length).ok_or_else(cut_short)?;
         self.bytes = rest;
         Ok(head)
+    }
+
+    /// Reads the `length` bytes that [`Writer::packed`] wrote.
+    pub(crate) fn packed(&mut self, length: usize) -> Result<Cow<'a, [u8]>> {
+        if self.byte()? == 0 {
+            let (head, rest) = self.bytes.split_at_checked(length).ok_or_else(cut_short)?;
+            self.bytes = rest;
+            return Ok(Cow::Borrowed(head));
+        }
+        let packed = self.slice()?;
+        if length > most_raw(packed.len()) {
+            return Err(Error::invalid_data("a state claims to hold more than its bytes can"));
+        }
+        let raw = zstd::bulk::decompress(packed, length)
+            .map_err(|error| Error::invalid_data(format!("a state does not decompress: {error}")))?;
+        if raw.len() == length { Ok(Cow::Owned(raw)) } else { Err(cut_short()) }
     }
 
     const fn rest(self) -> &'a [u8] {

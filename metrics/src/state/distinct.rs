@@ -11,12 +11,16 @@ use std::borrow::Cow;
 
 use super::MergeableState;
 use super::codec::{Reader, Writer};
+use crate::kernel::{HASHES, Tier, hashes, spread};
+use crate::key::key_of;
 use crate::{Error, Result};
 
 const REGISTER_BITS: u32 = 12;
 const REGISTERS: usize = 1 << REGISTER_BITS;
 /// Bits of the hash that are left for the rank.
 const RANK_BITS: u32 = 64 - REGISTER_BITS;
+/// All registers.
+const FULL: u16 = 1 << REGISTER_BITS;
 
 /// A set of 64-bit fingerprints, counted.
 #[derive(Debug, Clone)]
@@ -28,7 +32,61 @@ pub struct Distinct {
 #[derive(Debug, Clone)]
 enum Repr {
     Exact(Set),
-    Registers(Box<[u8; REGISTERS]>),
+    Registers(Box<Registers>),
+}
+
+/// Registers, and their least value with the number of those that stand at it: most hashes of a long column reach no
+/// register above it, and are passed over after one comparison.
+#[derive(Debug, Clone)]
+struct Registers {
+    values: [u8; REGISTERS],
+    floor: u8,
+    at_floor: u16,
+}
+
+impl Registers {
+    fn new() -> Box<Self> {
+        Box::new(Self { values: [0; REGISTERS], floor: 0, at_floor: FULL })
+    }
+
+    fn of(values: [u8; REGISTERS]) -> Box<Self> {
+        let mut registers = Box::new(Self { values, floor: 0, at_floor: 0 });
+        registers.find_floor();
+        registers
+    }
+
+    #[inline]
+    fn observe(&mut self, hash: u64) {
+        // The rank is one more than the zeros before the remaining 52 bits, at most 53.
+        let rest = hash << REGISTER_BITS;
+        if rest.leading_zeros() < u32::from(self.floor) {
+            return;
+        }
+        let rank = (rest | (1 << (REGISTER_BITS - 1))).leading_zeros() + 1;
+        #[expect(clippy::cast_possible_truncation, reason = "at most 53")]
+        self.raise((hash >> RANK_BITS) as usize, rank as u8);
+    }
+
+    fn raise(&mut self, index: usize, rank: u8) {
+        let value = &mut self.values[index];
+        if rank > *value {
+            let was_at_floor = *value == self.floor;
+            *value = rank;
+            if was_at_floor {
+                self.at_floor -= 1;
+                if self.at_floor == 0 {
+                    self.find_floor();
+                }
+            }
+        }
+    }
+
+    #[cold]
+    fn find_floor(&mut self) {
+        self.floor = self.values.iter().copied().min().unwrap_or(0);
+        let floor = self.floor;
+        self.at_floor = self.values.iter().map(|&value| u16::from(value == floor)).sum();
+    }
 }
 
 /// A set as a sorted list with a tail of arrivals, sorted in when the tail has grown as long as the list: for millions
@@ -78,18 +136,29 @@ impl Set {
     }
 }
 
-#[inline]
-pub(crate) const fn spread(mut value: u64) -> u64 {
-    value = (value ^ (value >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    value = (value ^ (value >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    value ^ (value >> 31)
-}
-
 impl Distinct {
     /// Nothing seen yet. The count stays exact up to `limit` distinct values.
     #[must_use]
     pub fn empty(limit: u32) -> Self {
         Self { limit, repr: Repr::Exact(Set::default()) }
+    }
+
+    /// Nothing seen yet, but more than `limit` distinct values are sure to come.
+    pub(crate) fn beyond(limit: u32) -> Self {
+        Self { limit, repr: Repr::Registers(Registers::new()) }
+    }
+
+    /// Adds numbers, none of them NaN, by their keys.
+    pub(crate) fn observe_numbers(&mut self, values: &[f64]) {
+        let mut buffer = [0; HASHES];
+        for chunk in values.chunks(HASHES) {
+            if let Repr::Registers(registers) = &mut self.repr {
+                hashes(Tier::best(), chunk, &mut buffer);
+                buffer[..chunk.len()].iter().for_each(|&hash| registers.observe(hash));
+            } else {
+                chunk.iter().for_each(|&value| self.observe(key_of(value)));
+            }
+        }
     }
 
     /// Adds a value by its fingerprint: equal values have equal ones, different values different ones (or,
@@ -102,17 +171,15 @@ impl Distinct {
                     self.approximate();
                 }
             }
-            Repr::Registers(registers) => observe_register(registers, fingerprint),
+            Repr::Registers(registers) => registers.observe(spread(fingerprint)),
         }
     }
 
     #[cold]
     fn approximate(&mut self) {
         if let Repr::Exact(set) = &self.repr {
-            let mut registers = Box::new([0; REGISTERS]);
-            for &fingerprint in set.members().as_ref() {
-                observe_register(&mut registers, fingerprint);
-            }
+            let mut registers = Registers::new();
+            set.members().iter().for_each(|&fingerprint| registers.observe(spread(fingerprint)));
             self.repr = Repr::Registers(registers);
         }
     }
@@ -157,19 +224,9 @@ impl Distinct {
     pub fn count(&self) -> u64 {
         match &self.settled().repr {
             Repr::Exact(set) => set.values.len() as u64,
-            Repr::Registers(registers) => estimate(registers),
+            Repr::Registers(registers) => estimate(&registers.values),
         }
     }
-}
-
-fn observe_register(registers: &mut [u8; REGISTERS], fingerprint: u64) {
-    let hash = spread(fingerprint);
-    let index = (hash >> RANK_BITS) as usize;
-    // The rank of the remaining 52 bits: 1 + leading zeros, at most 53.
-    let rank = ((hash << REGISTER_BITS) | (1 << (REGISTER_BITS - 1))).leading_zeros() + 1;
-    #[expect(clippy::cast_possible_truncation, reason = "at most 53")]
-    let rank = rank as u8;
-    registers[index] = registers[index].max(rank);
 }
 
 #[expect(clippy::cast_precision_loss, reason = "counts of registers are at most 4096")]
@@ -237,17 +294,13 @@ impl MergeableState for Distinct {
                     ours.settle();
                 }
                 Repr::Registers(registers) => {
-                    for &fingerprint in theirs.members().as_ref() {
-                        observe_register(registers, fingerprint);
-                    }
+                    theirs.members().iter().for_each(|&fingerprint| registers.observe(spread(fingerprint)));
                 }
             },
             Repr::Registers(theirs) => {
                 self.approximate();
                 if let Repr::Registers(ours) = &mut self.repr {
-                    for (our, their) in ours.iter_mut().zip(theirs.iter()) {
-                        *our = (*our).max(*their);
-                    }
+                    theirs.values.iter().enumerate().for_each(|(index, &rank)| ours.raise(index, rank));
                 }
             }
         }
@@ -269,7 +322,7 @@ impl MergeableState for Distinct {
             }
             Repr::Registers(registers) => {
                 out.byte(1);
-                out.slice(&registers[..]);
+                out.slice(&registers.values);
             }
         }
     }
@@ -297,7 +350,7 @@ impl MergeableState for Distinct {
                 if registers.iter().any(|&register| u32::from(register) > RANK_BITS + 1) {
                     return Err(invalid());
                 }
-                Repr::Registers(Box::new(registers))
+                Repr::Registers(Registers::of(registers))
             }
             _ => return Err(invalid()),
         };
@@ -307,7 +360,7 @@ impl MergeableState for Distinct {
     fn heap_size(&self) -> usize {
         match &self.repr {
             Repr::Exact(set) => set.values.capacity() * size_of::<u64>(),
-            Repr::Registers(_) => REGISTERS,
+            Repr::Registers(_) => size_of::<Registers>(),
         }
     }
 }
@@ -354,6 +407,6 @@ mod tests {
         let (mut a, mut b) = (Writer::default(), Writer::default());
         whole.encode(&mut a);
         right.encode(&mut b);
-        assert_eq!(a.finish().unwrap(), b.finish().unwrap());
+        assert_eq!(a.finish(), b.finish());
     }
 }

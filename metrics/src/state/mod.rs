@@ -6,10 +6,12 @@
 //! | [`Extrema`] | least and greatest value |
 //! | [`ExactSums`] | mean, variance and standard deviation, each rounded once |
 //! | [`Histogram`] | quantiles, distances between distributions |
+//! | [`Numbers`] | all of these for a column of numbers, but distinct values |
 //! | [`Distinct`] | the number of distinct values |
 //! | [`Lengths`] | string lengths |
 //! | [`Categories`] | counts of categories |
 
+mod bits;
 pub mod categories;
 pub mod codec;
 pub mod counts;
@@ -17,6 +19,7 @@ pub mod distinct;
 pub mod extrema;
 pub mod histogram;
 pub mod lengths;
+pub mod numbers;
 pub mod sums;
 
 pub use categories::Categories;
@@ -25,7 +28,8 @@ pub use distinct::Distinct;
 pub use extrema::Extrema;
 pub use histogram::{Bucket, Buckets, Histogram};
 pub use lengths::Lengths;
-pub use sums::{ExactSums, SumScratch};
+pub use numbers::Numbers;
+pub use sums::ExactSums;
 
 use crate::Result;
 use codec::{Reader, Writer};

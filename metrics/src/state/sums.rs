@@ -5,21 +5,21 @@
 //! of R. Neal, *Fast exact summation using small and large superaccumulators*, arXiv 1505.05571). The mean is
 //! rounded once, and the variance (nΣx² − (Σx)²) / (n(n−1)) is formed exactly and rounded once.
 //!
-//! A slice is summed per exponent first ([`SumScratch`]): one 128-bit addition for Σx and one for Σx² a value,
-//! and the few exponents that occur are carried into the state at the end.
+//! A slice is summed by a kernel in a few windows of 64-bit integers, which are carried into the state at the end. Only
+//! slices with magnitudes from both ends of the doubles go value by value.
 
 use num_bigint::{BigInt, BigUint, Sign};
 
 use super::MergeableState;
 use super::codec::{Reader, Writer};
+use crate::kernel::{self, SUMMED, Scan, Tier, Windows};
 use crate::rounding;
 use crate::{Error, Result};
 
-/// The exponent of the unit of Σx: the least subnormal.
-const UNIT: i64 = -1074;
-const EXPONENTS: usize = 2048;
-/// Below this many values a slice is added value by value: clearing the scratch would cost more.
-const SHORT: usize = 16;
+/// The unit of Σx is the least subnormal, 2 to the minus this.
+const UNIT: i32 = 1074;
+/// Magnitudes from this part of the greatest on lie in its windows.
+const WINDOWED: f64 = 1.0 / (1u64 << 46) as f64;
 
 /// Exact Σx and Σx² of finite values, and their number.
 #[derive(Debug, Clone, Default)]
@@ -27,23 +27,6 @@ pub struct ExactSums {
     count: u64,
     sum: Fixed,
     squares: Fixed,
-}
-
-/// Reusable space for [`ExactSums::observe_slice`]: one pair of sums for each exponent of a double.
-pub struct SumScratch {
-    sums: Box<[(i128, u128); EXPONENTS]>,
-}
-
-impl std::fmt::Debug for SumScratch {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("SumScratch").finish_non_exhaustive()
-    }
-}
-
-impl Default for SumScratch {
-    fn default() -> Self {
-        Self { sums: Box::new([(0, 0); EXPONENTS]) }
-    }
 }
 
 /// The biased exponent (at least 1) and the signed integer mantissa of a finite double.
@@ -73,41 +56,46 @@ impl ExactSums {
     }
 
     /// Adds the finite ones among `values`; skips NaN and infinities.
-    ///
-    /// At most 2²⁰ values a call, so that no sum of an exponent can overflow; longer slices are cut.
-    pub fn observe_slice(&mut self, values: &[f64], scratch: &mut SumScratch) {
-        if values.len() < SHORT {
-            for &value in values.iter().filter(|value| value.is_finite()) {
-                self.observe(value);
-            }
-            return;
-        }
-        for chunk in values.chunks(1 << 20) {
-            self.observe_chunk(chunk, scratch);
+    pub fn observe_slice(&mut self, values: &[f64]) {
+        for chunk in values.chunks(SUMMED) {
+            self.observe_scanned(chunk, &kernel::scan(Tier::best(), chunk));
         }
     }
 
-    fn observe_chunk(&mut self, values: &[f64], scratch: &mut SumScratch) {
-        let sums = scratch.sums.as_mut();
-        let (mut least, mut greatest, mut special) = (EXPONENTS - 1, 0, 0u64);
-        for &value in values {
-            let (exponent, mantissa) = split(value);
-            // Exponent 2047 marks NaN and infinities: summed like the others, then thrown away.
-            special += u64::from(exponent == EXPONENTS - 1);
-            least = least.min(exponent);
-            greatest = greatest.max(exponent);
-            let (sum, squares) = &mut sums[exponent & (EXPONENTS - 1)];
-            *sum += i128::from(mantissa);
-            *squares += square(mantissa);
-        }
-        sums[EXPONENTS - 1] = (0, 0);
-        self.count += values.len() as u64 - special;
-        for (exponent, slot) in sums.iter_mut().enumerate().take(greatest + 1).skip(least) {
-            if slot.1 != 0 {
-                let (sum, squares) = std::mem::take(slot);
-                self.add(exponent, sum, squares);
+    /// Adds the finite ones among at most [`SUMMED`] values, which `scan` has seen.
+    pub(crate) fn observe_scanned(&mut self, values: &[f64], scan: &Scan) {
+        if !scan.is_finite() {
+            let finite: Vec<f64> = values.iter().copied().filter(|value| value.is_finite()).collect();
+            let scan = kernel::scan(Tier::best(), &finite);
+            self.observe_scanned(&finite, &scan);
+        } else if scan.largest() <= 0.0 {
+            // Zeros, or nothing.
+            self.count += values.len() as u64;
+        } else if let Some(windows) = Windows::of(scan) {
+            self.count += values.len() as u64;
+            let sums = kernel::sums(Tier::best(), values, windows);
+            for (part, unit) in sums.sum {
+                self.sum.add(part.unsigned_abs().into(), part < 0, (unit + UNIT).unsigned_abs());
             }
+            for (part, unit) in sums.squares {
+                self.squares.add(part.unsigned_abs().into(), part < 0, (unit + 2 * UNIT).unsigned_abs());
+            }
+        } else {
+            self.observe_wide(values, scan);
         }
+    }
+
+    /// The rare slice whose magnitudes are too far apart for windows: what is far below the greatest goes one by one.
+    fn observe_wide(&mut self, values: &[f64], scan: &Scan) {
+        let least = scan.largest() * WINDOWED;
+        let (large, small): (Vec<f64>, Vec<f64>) = values.iter().partition(|value| value.abs() >= least);
+        let scan = kernel::scan(Tier::best(), &large);
+        if Windows::of(&scan).is_some() {
+            self.observe_scanned(&large, &scan);
+        } else {
+            large.iter().for_each(|&value| self.observe(value));
+        }
+        small.iter().for_each(|&value| self.observe(value));
     }
 
     /// Adds `times` times the finite value `value`.
@@ -132,21 +120,21 @@ impl ExactSums {
     /// The mean, rounded once; `None` if there are no values.
     #[must_use]
     pub fn mean(&self) -> Option<f64> {
-        (self.count > 0).then(|| rounding::ratio(&self.sum.to_big(), &self.count.into(), UNIT))
+        (self.count > 0).then(|| rounding::ratio(&self.sum.to_big(), &self.count.into(), -i64::from(UNIT)))
     }
 
     /// The sample variance (denominator n−1), rounded once; `None` below two values.
     #[must_use]
     pub fn variance(&self) -> Option<f64> {
         let (numerator, denominator) = self.variance_parts()?;
-        Some(rounding::ratio(&numerator.into(), &denominator, 2 * UNIT))
+        Some(rounding::ratio(&numerator.into(), &denominator, -2 * i64::from(UNIT)))
     }
 
     /// The sample standard deviation (denominator n−1), rounded once; `None` below two values.
     #[must_use]
     pub fn standard_deviation(&self) -> Option<f64> {
         let (numerator, denominator) = self.variance_parts()?;
-        Some(rounding::sqrt_ratio(&numerator, &denominator, 2 * UNIT))
+        Some(rounding::sqrt_ratio(&numerator, &denominator, -2 * i64::from(UNIT)))
     }
 
     /// nΣx² − (Σx)² and n(n−1).
@@ -320,7 +308,7 @@ mod tests {
 
     fn sums(values: &[f64]) -> ExactSums {
         let mut state = ExactSums::default();
-        state.observe_slice(values, &mut SumScratch::default());
+        state.observe_slice(values);
         state
     }
 
@@ -356,7 +344,7 @@ mod tests {
         let encode = |state: &ExactSums| {
             let mut out = Writer::default();
             state.encode(&mut out);
-            out.finish().unwrap()
+            out.finish()
         };
         assert_eq!(encode(&slice), encode(&single));
         let mut times = ExactSums::default();

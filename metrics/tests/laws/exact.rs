@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use arrow::array::{ArrayRef, Float64Array, Int64Array, StringArray};
 use limno_metrics::column::{ColumnKind, ColumnOptions, ColumnState};
-use limno_metrics::state::{Categories, ExactSums, Histogram, Lengths, SumScratch};
+use limno_metrics::state::{Bucket, Categories, ExactSums, Histogram, Lengths};
 use num_bigint::{BigInt, BigUint, Sign};
 use proptest::prelude::*;
 
@@ -60,7 +60,7 @@ proptest! {
     #[test]
     fn moments_are_rounded_once(values in finite_numbers()) {
         let mut state = ExactSums::default();
-        state.observe_slice(&values, &mut SumScratch::default());
+        state.observe_slice(&values);
         let (sum, squares) = whole_sums(&values);
         let n = BigInt::from(values.len());
         prop_assert_eq!(state.count(), values.len() as u64);
@@ -130,8 +130,23 @@ proptest! {
         let buckets = state.buckets();
         prop_assert_eq!((buckets.level(), buckets.total()), (level, values.len() as u64));
         prop_assert_eq!(state.is_exact(), level == 0);
-        let ours: Vec<_> = buckets.as_slice().iter().map(|b| (b.cell, (b.count, b.least(), b.greatest()))).collect();
-        prop_assert_eq!(ours, naive.into_iter().collect::<Vec<_>>());
+        prop_assert_eq!(buckets.as_slice().len(), naive.len());
+        for (bucket, (cell, (count, least, greatest))) in buckets.as_slice().iter().zip(&naive) {
+            prop_assert_eq!((bucket.cell, bucket.count), (*cell, *count));
+            // An atom is its value; other buckets hold theirs, and end where their cell does.
+            let is_atom = least.total_cmp(greatest).is_eq();
+            prop_assert_eq!(bucket.is_atom(), is_atom);
+            let (lower, upper) = (bucket.least(), bucket.greatest());
+            prop_assert!(lower <= *least && *greatest <= upper, "{bucket:?} of {least}..{greatest}");
+            prop_assert!(!is_atom || (lower.total_cmp(least).is_eq() && upper.total_cmp(greatest).is_eq()));
+            prop_assert!(is_atom || [least, greatest].into_iter().all(|&end| key(end) >> level == *cell));
+        }
+        // The ends of the whole are known.
+        let ends = |first: Option<f64>, last: Option<f64>| (first.map(f64::to_bits), last.map(f64::to_bits));
+        let ours = ends(buckets.as_slice().first().map(Bucket::least), buckets.as_slice().last().map(Bucket::greatest));
+        let ordered = sorted(&values);
+        prop_assert_eq!(ours, ends(ordered.first().copied(), ordered.last().copied()));
+        prop_assert_eq!(ours, ends(state.min(), state.max()));
     }
 
     /// Exact at level 0; above it, in the bucket of the true one.
@@ -149,7 +164,7 @@ proptest! {
         let ordered = sorted(&values);
         for (i, &ours) in quantiles.iter().enumerate() {
             let truth = ordered[(i * ordered.len()).div_ceil(points as usize - 1).max(1) - 1];
-            let bucket = buckets.as_slice().iter().find(|b| b.least() <= truth && truth <= b.greatest()).unwrap();
+            let bucket = buckets.as_slice().iter().find(|b| b.cell == key(truth) >> buckets.level()).unwrap();
             prop_assert!(bucket.least() <= ours && ours <= bucket.greatest(), "{ours} for {truth}");
             prop_assert!(buckets.level() > 0 || ours.total_cmp(&truth).is_eq(), "{ours} for {truth}");
         }

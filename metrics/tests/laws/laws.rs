@@ -26,7 +26,7 @@ impl<S: MergeableState> Mergeable for S {
     fn bytes(&self) -> Vec<u8> {
         let mut out = Writer::default();
         self.encode(&mut out);
-        out.finish().unwrap()
+        out.finish()
     }
 
     fn read(bytes: &[u8]) -> Result<Self> {
@@ -47,7 +47,7 @@ impl Mergeable for Column {
     }
 
     fn bytes(&self) -> Vec<u8> {
-        self.0.encode().unwrap()
+        self.0.encode()
     }
 
     fn read(bytes: &[u8]) -> Result<Self> {

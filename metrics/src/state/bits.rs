@@ -1,0 +1,116 @@
+//! Numbers of any width, one after the other.
+
+use crate::{Error, Result};
+
+/// Collects bits, lowest first.
+#[derive(Debug, Default)]
+pub(crate) struct BitWriter {
+    bytes: Vec<u8>,
+    pending: u128,
+    filled: u32,
+}
+
+impl BitWriter {
+    /// Writes the lowest `width` bits of a number that has no others.
+    pub(crate) fn write(&mut self, value: u64, width: u32) {
+        self.pending |= u128::from(value) << self.filled;
+        self.filled += width;
+        while self.filled >= 8 {
+            self.bytes.push((self.pending & 0xff) as u8);
+            self.pending >>= 8;
+            self.filled -= 8;
+        }
+    }
+
+    /// Writes a number of which the reader knows the length, and so its highest bit.
+    pub(crate) fn write_below_top(&mut self, value: u64) {
+        let width = bit_length(value).saturating_sub(1);
+        self.write(value ^ (u64::from(value != 0) << width), width);
+    }
+
+    pub(crate) fn finish(mut self) -> Vec<u8> {
+        if self.filled > 0 {
+            self.bytes.push((self.pending & 0xff) as u8);
+        }
+        self.bytes
+    }
+}
+
+/// Bits up to the highest that is set.
+pub(crate) const fn bit_length(value: u64) -> u32 {
+    64 - value.leading_zeros()
+}
+
+/// Reads what a [`BitWriter`] wrote.
+#[derive(Debug)]
+pub(crate) struct BitReader<'a> {
+    bytes: std::slice::Iter<'a, u8>,
+    pending: u128,
+    filled: u32,
+}
+
+impl<'a> BitReader<'a> {
+    pub(crate) fn new(bytes: &'a [u8]) -> Self {
+        Self { bytes: bytes.iter(), pending: 0, filled: 0 }
+    }
+
+    /// Reads a number of `width` ≤ 64 bits.
+    pub(crate) fn read(&mut self, width: u32) -> Result<u64> {
+        while self.filled < width {
+            let byte = self.bytes.next().ok_or_else(|| Error::invalid_data("the bits of a state are cut short"))?;
+            self.pending |= u128::from(*byte) << self.filled;
+            self.filled += 8;
+        }
+        let mask = if width == 64 { u64::MAX } else { (1 << width) - 1 };
+        #[expect(clippy::cast_possible_truncation, reason = "masked to 64 bits")]
+        let value = self.pending as u64 & mask;
+        self.pending >>= width;
+        self.filled -= width;
+        Ok(value)
+    }
+
+    /// Reads a number of which the length is known, and so its highest bit.
+    pub(crate) fn read_below_top(&mut self, length: u32) -> Result<u64> {
+        match length {
+            0 => Ok(0),
+            1..=64 => Ok(self.read(length - 1)? | 1 << (length - 1)),
+            _ => Err(Error::invalid_data("a number in a state does not fit in 64 bits")),
+        }
+    }
+
+    /// Checks that only padding is left.
+    pub(crate) fn end(self) -> Result<()> {
+        if self.pending == 0 && self.filled < 8 && self.bytes.len() == 0 {
+            Ok(())
+        } else {
+            Err(Error::invalid_data("too many bits in a state"))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_of_all_widths_come_back() {
+        let numbers: Vec<u64> = (0..64).flat_map(|bit| [1u64 << bit, u64::MAX >> bit, 0]).collect();
+        let mut writer = BitWriter::default();
+        for &number in &numbers {
+            writer.write(number, 64);
+            writer.write_below_top(number);
+            writer.write(1, 1);
+        }
+        let bytes = writer.finish();
+        let mut reader = BitReader::new(&bytes);
+        for &number in &numbers {
+            assert_eq!(reader.read(64).unwrap(), number);
+            assert_eq!(reader.read_below_top(bit_length(number)).unwrap(), number);
+            assert_eq!(reader.read(1).unwrap(), 1);
+        }
+        reader.end().unwrap();
+        assert!(BitReader::new(&bytes).end().is_err());
+        assert!(BitReader::new(&[]).read(1).is_err());
+        assert!(BitReader::new(&[]).read_below_top(65).is_err());
+    }
+}

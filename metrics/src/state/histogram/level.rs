@@ -1,0 +1,156 @@
+//! The smallest level at which few enough cells occur.
+
+use super::buckets::Bucket;
+
+const MAGNITUDE: u64 = u64::MAX >> 1;
+/// Cells of a bitmap of one sign, before it is widened to a multiple.
+const BITMAP: u64 = 1 << 16;
+
+/// The level at which at most `limit` cells are left of sorted buckets that stand at `level`.
+pub(super) fn level_of_buckets(buckets: &[Bucket], level: u8, limit: u32) -> u8 {
+    // Two neighbours fall together once their highest differing bit has been shifted out.
+    let mut joins = [0usize; 65];
+    for pair in buckets.windows(2) {
+        joins[64 - (pair[0].cell ^ pair[1].cell).leading_zeros() as usize] += 1;
+    }
+    let mut left = buckets.len();
+    for (more, joined) in (0u8..).zip(joins) {
+        left -= joined;
+        if left <= limit as usize {
+            return level + more;
+        }
+    }
+    64
+}
+
+/// The level of values that have more than `limit` cells at some level that a bitmap shows; `None` where it does not show
+/// enough of them, or the values are not finite.
+///
+/// All cells of a level within the range of the magnitudes are marked in a bitmap. If more are marked than the limit
+/// allows, no finer level is the one, and coarser ones follow by joining neighbouring bits: no sorting.
+pub(super) fn level_of_values(values: &[f64], limit: u32) -> Option<u8> {
+    let magnitudes = || values.iter().map(|value| value.to_bits() & MAGNITUDE);
+    let (mut least, mut greatest) = (u64::MAX, 0);
+    for magnitude in magnitudes() {
+        // Zero wraps around and is no minimum.
+        least = least.min(magnitude.wrapping_sub(1));
+        greatest = greatest.max(magnitude);
+    }
+    if greatest == 0 || greatest >= 0x7ff0 << 48 {
+        return None;
+    }
+    let least = least + 1;
+    let shift = 64 - ((greatest - least) / BITMAP).leading_zeros();
+    // From a whole multiple of the bitmap's size on, so that pairs stay pairs however often they are joined.
+    let base = (least >> shift) / BITMAP * BITMAP;
+    #[expect(clippy::cast_possible_truncation, reason = "at most twice the bitmap's size")]
+    let words = (((greatest >> shift) - base) / 64 + 1) as usize;
+    let mut maps = [vec![0u64; words], vec![0u64; words]];
+    let mut has_zero = false;
+    for value in values {
+        let bits = value.to_bits();
+        let magnitude = bits & MAGNITUDE;
+        if magnitude == 0 {
+            has_zero = true;
+            continue;
+        }
+        let cell = (magnitude >> shift) - base;
+        #[expect(clippy::cast_possible_truncation, reason = "at most twice the bitmap's size")]
+        let word = (cell / 64) as usize;
+        maps[usize::from(bits.cast_signed() < 0)][word] |= 1 << (cell % 64);
+    }
+    let occupied =
+        |maps: &[Vec<u64>; 2]| maps.iter().flatten().map(|word| word.count_ones()).sum::<u32>() + u32::from(has_zero);
+    if occupied(&maps) <= limit {
+        return None;
+    }
+    for level in shift + 1..52 {
+        maps.iter_mut().for_each(halve);
+        if occupied(&maps) <= limit {
+            // Zero shares its cell with tiny positive numbers, which the count above does not know.
+            let is_shared = has_zero && base == 0 && maps[0][0] & 1 == 1;
+            return u8::try_from(level).ok().filter(|_| !is_shared);
+        }
+    }
+    None
+}
+
+/// Joins neighbouring bits.
+fn halve(map: &mut Vec<u64>) {
+    let half = |word: u64| {
+        // Each pair to its lower bit, then the even bits together.
+        let mut word = (word | (word >> 1)) & 0x5555_5555_5555_5555;
+        for (shift, mask) in [
+            (1, 0x3333_3333_3333_3333u64),
+            (2, 0x0f0f_0f0f_0f0f_0f0f),
+            (4, 0x00ff_00ff_00ff_00ff),
+            (8, 0x0000_ffff_0000_ffff),
+            (16, 0x0000_0000_ffff_ffff),
+        ] {
+            word = (word | (word >> shift)) & mask;
+        }
+        word
+    };
+    let words = map.len().div_ceil(2);
+    for index in 0..words {
+        let low = half(map[2 * index]);
+        let high = map.get(2 * index + 1).map_or(0, |&word| half(word));
+        map[index] = low | (high << 32);
+    }
+    map.truncate(words);
+}
+
+#[cfg(test)]
+mod tests {
+    use limno_fixtures::SplitMix64;
+
+    use super::*;
+    use crate::key::key_of;
+
+    fn by_sorting(values: &[f64], limit: u32) -> u8 {
+        let mut keys: Vec<u64> = values.iter().map(|&value| key_of(value)).collect();
+        keys.sort_unstable();
+        keys.dedup();
+        let atoms: Vec<Bucket> = keys.into_iter().map(|key| Bucket::atom(key, 1, 0)).collect();
+        level_of_buckets(&atoms, 0, limit)
+    }
+
+    #[test]
+    fn the_bitmap_agrees_with_sorting_or_stays_silent() {
+        let mut rng = SplitMix64::new(11);
+        let mut answers = 0;
+        for round in 0..300 {
+            let (count, scale) = (rng.below(9000) + 50, 10f64.powi(i32::try_from(rng.below(12)).unwrap() - 6));
+            let values: Vec<f64> = (0..count)
+                .map(|_| match round % 6 {
+                    0 => rng.uniform() * scale,
+                    1 => rng.normal() * scale,
+                    2 => 1.7e9 + rng.uniform() * 1e7 * scale,
+                    3 => rng.normal().exp(),
+                    4 => {
+                        if rng.chance(0.3) {
+                            0.0
+                        } else {
+                            rng.normal() + 3.0
+                        }
+                    }
+                    _ => f64::from_bits(rng.next_u64() >> 2),
+                })
+                .collect();
+            for limit in [16, 100, 1000, 4096] {
+                if let Some(level) = level_of_values(&values, limit) {
+                    answers += 1;
+                    assert_eq!(level, by_sorting(&values, limit), "round {round}, {count} values, limit {limit}");
+                }
+            }
+        }
+        assert!(answers > 400, "{answers}");
+    }
+
+    #[test]
+    fn halves_join_pairs() {
+        let mut map = vec![0b1011_0100, 1 << 63, 1];
+        halve(&mut map);
+        assert_eq!(map, [0b1110 | 1 << 63, 1]);
+    }
+}

@@ -1,0 +1,427 @@
+//! The nested-key histogram: exact while few distinct values occur, then coarser by halves.
+//!
+//! A finite double becomes a 64-bit key of the same order. At *level* t the histogram counts keys `key >> t`, so
+//! level t+1 is exactly level t with neighbouring pairs merged. The state keeps counts at the smallest level at
+//! which at most `limit` distinct keys occur. Occupancy only grows as values arrive and only shrinks as the level
+//! rises, so the final level, and with it the whole state, depends on the multiset of values alone: not on their
+//! order, nor on how they were cut into pieces.
+//!
+//! At level 0 it is the exact multiset. Above it, the empirical distribution function is still exact at every
+//! edge of a bucket, from which [`crate::drift`] derives certified intervals. A bucket also knows whether it holds
+//! one value only (an *atom*), and then which: a value that many rows share is told apart from a crowd.
+//!
+//! Kin: OpenTelemetry's exponential histograms (perfect subsetting), UDDSketch (uniform collapse, arXiv
+//! 2004.08604), HdrHistogram. Those collapse on a fixed schedule or from one end; here the data decide.
+
+mod buckets;
+mod codec;
+mod level;
+mod sparse;
+mod table;
+
+use std::borrow::Cow;
+
+pub use buckets::{Bucket, Buckets};
+
+use super::codec::{Reader, Writer};
+use super::{ExactSums, MergeableState};
+use crate::kernel::{Scan, Tier, scan};
+use crate::key::key_of;
+use crate::{Error, Result};
+use table::Table;
+
+/// Limits below this are raised to it: at level 60 no more than 16 keys exist, so every limit can be met.
+const MIN_LIMIT: u32 = 16;
+/// Up to this many values (and no more than twice the limit) the state is their list: nothing is cheaper than to
+/// append, and the level is then found once, of many values.
+const LIST: usize = 8192;
+/// Values between two looks at the limit while the state is exact.
+pub(crate) const OBSERVED: usize = 2048;
+
+/// Counts of keys at one level.
+#[derive(Debug, Clone)]
+pub struct Histogram {
+    limit: u32,
+    total: u64,
+    /// The least and the greatest key.
+    ends: (u64, u64),
+    repr: Repr,
+    /// The values that were there when the level left 0, until somebody takes them.
+    departed: Option<Departed>,
+}
+
+#[derive(Debug, Clone)]
+enum Repr {
+    /// The values themselves, in order of arrival.
+    List(Vec<f64>),
+    Table(Table),
+}
+
+/// The multiset of a histogram at its last exact moment.
+#[derive(Debug, Clone)]
+pub(crate) enum Departed {
+    /// One by one.
+    Values(Vec<f64>),
+    /// With counts.
+    Buckets(Buckets),
+}
+
+impl Departed {
+    /// The exact sums of the finite values.
+    pub(crate) fn sums(&self) -> ExactSums {
+        let mut sums = ExactSums::default();
+        match self {
+            Self::Values(values) => sums.observe_slice(values),
+            Self::Buckets(buckets) => {
+                let mut single = Vec::new();
+                for bucket in buckets.as_slice().iter().filter(|bucket| bucket.least().is_finite()) {
+                    if bucket.count == 1 {
+                        single.push(bucket.least());
+                    } else {
+                        sums.observe_times(bucket.least(), bucket.count);
+                    }
+                }
+                sums.observe_slice(&single);
+            }
+        }
+        sums
+    }
+
+    /// The values, each at least once.
+    pub(crate) fn values(&self) -> Cow<'_, [f64]> {
+        match self {
+            Self::Values(values) => Cow::Borrowed(values),
+            Self::Buckets(buckets) => buckets.as_slice().iter().map(Bucket::least).collect(),
+        }
+    }
+}
+
+impl Histogram {
+    /// Nothing seen yet. At most `limit` buckets are kept (at least 16); `u32::MAX` keeps every distinct value.
+    #[must_use]
+    pub fn empty(limit: u32) -> Self {
+        let limit = limit.max(MIN_LIMIT);
+        Self { limit, total: 0, ends: (u64::MAX, 0), repr: Repr::List(Vec::new()), departed: None }
+    }
+
+    /// Adds one value; NaN is left out.
+    #[inline]
+    pub fn observe(&mut self, value: f64) {
+        self.observe_slice(&[value]);
+    }
+
+    /// Adds values; NaN are left out.
+    pub fn observe_slice(&mut self, values: &[f64]) {
+        for chunk in values.chunks(OBSERVED) {
+            let scan = scan(Tier::best(), chunk);
+            if scan.nan == 0 {
+                self.observe_scanned(chunk, &scan);
+            } else {
+                let numbers: Vec<f64> = chunk.iter().copied().filter(|value| !value.is_nan()).collect();
+                self.observe_scanned(&numbers, &scan);
+            }
+        }
+    }
+
+    /// Adds at most [`OBSERVED`] values without NaN, which `scan` has seen.
+    pub(crate) fn observe_scanned(&mut self, values: &[f64], scan: &Scan) {
+        if values.is_empty() {
+            return;
+        }
+        self.total += values.len() as u64;
+        self.ends = (self.ends.0.min(key_of(scan.least)), self.ends.1.max(key_of(scan.greatest)));
+        match &mut self.repr {
+            Repr::List(list) => {
+                list.extend_from_slice(values);
+                if list.len() >= LIST.min(2 * self.limit as usize) {
+                    self.tabulate();
+                }
+            }
+            Repr::Table(table) => {
+                table.observe(values, scan.zeros);
+                self.fit_loosely();
+            }
+        }
+    }
+
+    /// Makes a table of the list, at the level that it needs.
+    fn tabulate(&mut self) {
+        let Repr::List(list) = &mut self.repr else { return };
+        let list = std::mem::take(list);
+        if let Some(level) = level::level_of_values(&list, self.limit) {
+            self.repr = Repr::Table(Table::of(level, self.limit, &list));
+            self.departed = Some(Departed::Values(list));
+        } else {
+            self.repr = Repr::Table(Table::of(0, self.limit, &list));
+            self.fit();
+        }
+    }
+
+    /// Coarsens a table that is well above the limit: a quarter more cells are let in, so that coarsening is rare.
+    fn fit_loosely(&mut self) {
+        if let Repr::Table(table) = &self.repr
+            && table.used() > self.limit.saturating_add(self.limit / 4)
+        {
+            self.fit();
+        }
+    }
+
+    /// Raises the level of a table to the smallest at which at most `limit` cells are in use.
+    fn fit(&mut self) {
+        if let Repr::Table(table) = &self.repr
+            && table.used() > self.limit
+        {
+            let buckets = table.buckets(self.ends);
+            let level = level::level_of_buckets(buckets.as_slice(), table.level(), self.limit);
+            self.raise(buckets, level);
+        }
+    }
+
+    /// Replaces the table by one of the same values, `buckets`, at `level`.
+    fn raise(&mut self, buckets: Buckets, level: u8) {
+        if level > buckets.level() {
+            let coarser = buckets.clone().at_level(level);
+            self.repr = Repr::Table(Table::of_buckets(level, self.limit, &coarser));
+            if buckets.level() == 0 {
+                self.departed = Some(Departed::Buckets(buckets));
+            }
+        }
+    }
+
+    /// Brings the state to its canonical level, which updates may leave for later.
+    pub(crate) fn settle(&mut self) {
+        if matches!(&self.repr, Repr::List(list) if list.len() > self.limit as usize) {
+            self.tabulate();
+        }
+        self.fit();
+    }
+
+    /// Whether the state stands at its canonical level.
+    pub(crate) fn is_settled(&self) -> bool {
+        match &self.repr {
+            Repr::List(list) => list.len() <= self.limit as usize,
+            Repr::Table(table) => table.used() <= self.limit,
+        }
+    }
+
+    fn settled(&self) -> Cow<'_, Self> {
+        if self.is_settled() {
+            return Cow::Borrowed(self);
+        }
+        let mut settled = self.clone();
+        settled.settle();
+        Cow::Owned(settled)
+    }
+
+    /// The most buckets that are kept.
+    #[must_use]
+    pub const fn limit(&self) -> u32 {
+        self.limit
+    }
+
+    /// The number of values.
+    #[must_use]
+    pub const fn total(&self) -> u64 {
+        self.total
+    }
+
+    /// The least value; `None` if nothing was seen.
+    #[must_use]
+    pub fn min(&self) -> Option<f64> {
+        (self.total > 0).then(|| crate::key::value_of(self.ends.0))
+    }
+
+    /// The greatest value; `None` if nothing was seen.
+    #[must_use]
+    pub fn max(&self) -> Option<f64> {
+        (self.total > 0).then(|| crate::key::value_of(self.ends.1))
+    }
+
+    /// Whether the state is the exact multiset.
+    #[must_use]
+    pub fn is_exact(&self) -> bool {
+        match &self.settled().repr {
+            Repr::List(_) => true,
+            Repr::Table(table) => table.level() == 0,
+        }
+    }
+
+    /// The multiset at the last exact moment, once: whoever keeps what a coarse histogram cannot tell takes it over.
+    /// Only the settled state has left level 0 for good.
+    pub(crate) fn take_departed(&mut self) -> Option<Departed> {
+        self.departed.take()
+    }
+
+    /// The canonical form: the level and the buckets in order.
+    #[must_use]
+    pub fn buckets(&self) -> Buckets {
+        self.settled().present_buckets()
+    }
+
+    /// The buckets at the level at which they stand, which for an exact state that has not been settled is 0, whatever
+    /// the limit.
+    pub(crate) fn present_buckets(&self) -> Buckets {
+        match &self.repr {
+            Repr::List(list) => {
+                let mut keys: Vec<u64> = list.iter().map(|&value| key_of(value)).collect();
+                keys.sort_unstable();
+                Buckets::of(0, keys.into_iter().map(|key| Bucket::atom(key, 1, 0)), self.ends)
+            }
+            Repr::Table(table) => table.buckets(self.ends),
+        }
+    }
+
+    /// Adds buckets of any level.
+    fn add_buckets(&mut self, buckets: &Buckets) {
+        let ends = buckets.ends();
+        if matches!(self.repr, Repr::List(_)) {
+            self.start_table();
+        }
+        if let Repr::Table(table) = &self.repr
+            && buckets.level() > table.level()
+        {
+            let ours = table.buckets(self.ends);
+            self.raise(ours, buckets.level());
+        }
+        self.ends = (self.ends.0.min(ends.0), self.ends.1.max(ends.1));
+        self.total += buckets.total();
+        if let Repr::Table(table) = &mut self.repr {
+            for bucket in buckets.as_slice() {
+                table.add(bucket.key(), bucket.count, bucket.is_atom());
+            }
+        }
+        self.fit_loosely();
+    }
+
+    /// Makes an exact table of the list, whatever its length.
+    fn start_table(&mut self) {
+        if let Repr::List(list) = &self.repr {
+            self.repr = Repr::Table(Table::of(0, self.limit, list));
+        }
+    }
+}
+
+impl MergeableState for Histogram {
+    /// Brings both to the coarser level, adds, and coarsens while over the limit (the smaller of the two).
+    fn merge(&mut self, other: &Self) -> Result<()> {
+        // No bucket holds more than the total.
+        Error::sum(self.total, other.total)?;
+        self.limit = self.limit.min(other.limit);
+        match &other.repr {
+            Repr::List(list) => self.observe_slice(list),
+            Repr::Table(table) => {
+                let theirs = table.buckets(other.ends);
+                if self.total == 0 {
+                    let mut taken = Self { limit: self.limit, departed: None, ..other.clone() };
+                    std::mem::swap(self, &mut taken);
+                } else {
+                    self.add_buckets(&theirs);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn encode(&self, out: &mut Writer) {
+        codec::encode(self.limit, &self.buckets(), out);
+    }
+
+    fn decode(input: &mut Reader<'_>) -> Result<Self> {
+        let (limit, buckets) = codec::decode(input)?;
+        let mut histogram = Self::empty(limit);
+        histogram.total = buckets.total();
+        histogram.ends = buckets.ends();
+        let is_short = buckets.level() == 0 && buckets.total() <= u64::from(limit).min(LIST as u64 / 2);
+        histogram.repr = if is_short {
+            let values =
+                |bucket: &Bucket| std::iter::repeat_n(bucket.least(), usize::try_from(bucket.count).unwrap_or(0));
+            Repr::List(buckets.as_slice().iter().flat_map(values).collect())
+        } else {
+            Repr::Table(Table::of_buckets(buckets.level(), limit, &buckets))
+        };
+        Ok(histogram)
+    }
+
+    fn heap_size(&self) -> usize {
+        match &self.repr {
+            Repr::List(list) => list.capacity() * size_of::<f64>(),
+            Repr::Table(table) => table.heap_size(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn encoded(histogram: &Histogram) -> Vec<u8> {
+        let mut out = Writer::default();
+        histogram.encode(&mut out);
+        out.finish()
+    }
+
+    fn of(values: impl IntoIterator<Item = f64>, limit: u32) -> Histogram {
+        let mut histogram = Histogram::empty(limit);
+        for value in values {
+            histogram.observe(value);
+        }
+        histogram
+    }
+
+    #[test]
+    fn exact_until_the_limit() {
+        let histogram = of((0..10_000).map(|i| f64::from(i % 100)), 100);
+        let buckets = histogram.buckets();
+        assert_eq!(buckets.level(), 0);
+        assert!(buckets.as_slice().iter().all(|bucket| bucket.count == 100 && bucket.is_atom()));
+        assert!(of((0..10_000).map(|i| f64::from(i % 101)), 100).buckets().level() > 0);
+    }
+
+    #[test]
+    fn the_level_is_the_smallest_that_fits() {
+        for (n, limit) in [(300, 16), (700, 20), (5000, 64), (20_000, 4096)] {
+            let values: Vec<f64> = (0..n).map(|i| f64::from(i) * 0.37 - 100.0).collect();
+            let mut naive = of(values.iter().copied(), u32::MAX).buckets();
+            assert_eq!(naive.level(), 0);
+            while naive.as_slice().len() > limit as usize {
+                let level = naive.level() + 1;
+                naive = naive.at_level(level);
+            }
+            assert_eq!(of(values, limit).buckets(), naive);
+        }
+    }
+
+    #[test]
+    fn list_and_table_forms_encode_alike() {
+        let values: Vec<f64> = (0..400).map(|i| f64::from(i % 7) * 1.3).collect();
+        let small = of(values.iter().copied(), 4096);
+        let mut large = of(values.iter().copied(), 4096);
+        large.tabulate();
+        assert_eq!(encoded(&small), encoded(&large));
+        let tight = of((0..400).map(f64::from), 16);
+        let mut table = of((0..400).map(f64::from), 16);
+        table.tabulate();
+        assert_eq!(encoded(&tight), encoded(&table));
+        assert!(!tight.is_exact());
+    }
+
+    #[test]
+    fn quantiles_of_an_exact_multiset() {
+        let quantiles = of((1..=10).map(f64::from), 4096).buckets().quantiles(11).unwrap();
+        assert_eq!(quantiles, [1.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 9.0, 10.0]);
+    }
+
+    #[test]
+    fn decode_restores_the_state() {
+        for (n, limit) in [(0, 16), (10, 16), (1000, 4096), (100_000, 512)] {
+            let histogram = of((0..n).map(|i| (f64::from(i) * 0.7).sin()), limit);
+            let bytes = encoded(&histogram);
+            let payload = super::super::codec::open(&bytes).unwrap();
+            let mut reader = Reader::new(&payload);
+            let decoded = Histogram::decode(&mut reader).unwrap();
+            reader.end().unwrap();
+            assert_eq!(encoded(&decoded), bytes);
+            assert_eq!(decoded.total(), histogram.total());
+        }
+    }
+}
