@@ -25,7 +25,7 @@ use std::path::{Path, PathBuf};
 
 use toml::de::DeTable;
 
-pub use self::columns::{ColumnSelection, Precision};
+pub use self::columns::{ColumnLimit, ColumnSelection, Precision};
 pub use self::glob::{glob_matches, is_glob};
 pub use self::kind::{MonitorKind, ProblemType};
 pub use self::monitor::MonitorConfig;
