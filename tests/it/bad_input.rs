@@ -88,6 +88,15 @@ fn an_unknown_column_names_the_nearest_one() {
     refused_once(&place, &config, 7, &parts);
     let config = monitor("m", "t.parquet", "columns = { exclude = [\"y\"] }");
     refused_once(&place, &config, 5, &["monitor.m.columns.exclude[0]", "no column \"y\"", "hint: "]);
+    for (columns, key, said) in [
+        ("exact = [\"tiem\"]", "exact[0]", "no column \"tiem\"\n  hint: did you mean `time`?"),
+        ("exact = [\"tim_*\"]", "exact[0]", "no column that fits \"tim_*\"\n  hint: did you mean `time`?"),
+        ("max_buckets = { xx = 64 }", "max_buckets.xx", "no column \"xx\"\n  hint: did you mean `x`?"),
+        ("max_buckets = { \"y*\" = 64 }", "max_buckets.\"y*\"", "no column that fits \"y*\"\n  hint: "),
+    ] {
+        let config = monitor("m", "t.parquet", &format!("columns = {{ {columns} }}"));
+        refused_once(&place, &config, 5, &[&format!("monitor.m.columns.{key}: the table has {said}")]);
+    }
     let config = monitor("m", "t.parquet", "slices = [\"z > 1\"]");
     refused_once(&place, &config, 5, &["monitor.m.slices[0]", "z"]);
     let rule = "[[monitor.m.rule]]\nname = \"r\"\nmetric = \"avg\"\nabove = 1\ncolumns = [\"xx\"]\n";

@@ -3,6 +3,7 @@
 
 mod flights;
 mod outbox;
+mod precision;
 mod schemas;
 mod windows;
 

@@ -4,7 +4,8 @@ use std::fmt::{self, Display, Formatter};
 use std::path::PathBuf;
 use std::str::FromStr;
 
-use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+use clap::{ArgMatches, Args as ClapArgs, FromArgMatches, Parser, Subcommand, ValueEnum};
 use limno_metrics::schema::{DRIFT_METRICS, PROFILE_METRICS};
 
 use super::output::Format;
@@ -136,9 +137,9 @@ pub struct LookArgs {
     /// The columns whose numbers are categories, by name or pattern with *
     #[arg(long, value_name = "NAMES", value_delimiter = ',')]
     pub categorical: Vec<String>,
-    /// How finely distributions are kept
-    #[arg(long, value_enum, default_value_t)]
-    pub precision: PrecisionArg,
+    /// How finely distributions are kept.
+    #[command(flatten)]
+    pub precision: PrecisionArgs,
 }
 
 impl LookArgs {
@@ -149,28 +150,66 @@ impl LookArgs {
         };
         ColumnSelection {
             include: (!self.columns.is_empty()).then(|| located(&self.columns, "--columns")),
-            exclude: Vec::new(),
             categorical: located(&self.categorical, "--categorical"),
+            ..ColumnSelection::default()
         }
     }
+}
+
+/// How finely `compare` and `profile` keep distributions: `--precision` and `--max-buckets`, where they agree.
+#[derive(Debug, Clone, Copy)]
+pub struct PrecisionArgs(pub Precision);
+
+#[derive(ClapArgs)]
+struct PrecisionFlags {
+    /// How finely distributions are kept
+    #[arg(long, value_enum, default_value_t)]
+    precision: PrecisionArg,
+    /// Buckets of a bounded distribution, 16 to 1048576 [default: 4096]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(16..=1_048_576))]
+    max_buckets: Option<u32>,
 }
 
 /// The values of `--precision`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
 pub enum PrecisionArg {
-    /// In at most 4096 buckets, with certified bounds of the error
+    /// In a limited number of buckets, with certified bounds of the error
     #[default]
     Bounded,
     /// Every distinct value, whatever the memory
     Exact,
 }
 
-impl From<PrecisionArg> for Precision {
-    fn from(precision: PrecisionArg) -> Self {
-        match precision {
-            PrecisionArg::Bounded => Self::default(),
-            PrecisionArg::Exact => Self::Exact,
+impl ClapArgs for PrecisionArgs {
+    fn augment_args(command: clap::Command) -> clap::Command {
+        PrecisionFlags::augment_args(command)
+    }
+
+    fn augment_args_for_update(command: clap::Command) -> clap::Command {
+        PrecisionFlags::augment_args_for_update(command)
+    }
+}
+
+/// By hand, since clap's own conflicts are between arguments, and this one is between an argument and a value.
+impl FromArgMatches for PrecisionArgs {
+    fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
+        let flags = PrecisionFlags::from_arg_matches(matches)?;
+        match (flags.precision, flags.max_buckets) {
+            (PrecisionArg::Bounded, None) => Ok(Self(Precision::default())),
+            (PrecisionArg::Bounded, Some(max_buckets)) => Ok(Self(Precision::Bounded { max_buckets })),
+            (PrecisionArg::Exact, None) => Ok(Self(Precision::Exact)),
+            (PrecisionArg::Exact, Some(_)) => {
+                let mut error = clap::Error::new(ErrorKind::ArgumentConflict);
+                error.insert(ContextKind::InvalidArg, ContextValue::String("--max-buckets <N>".to_owned()));
+                error.insert(ContextKind::PriorArg, ContextValue::String("--precision exact".to_owned()));
+                Err(error)
+            }
         }
+    }
+
+    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
+        *self = Self::from_arg_matches(matches)?;
+        Ok(())
     }
 }
 
@@ -339,7 +378,7 @@ mod tests {
             panic!("compare");
         };
         assert_eq!((compare.format, compare.bins), (Format::Json, 20));
-        assert_eq!(Precision::from(compare.look.precision), Precision::Exact);
+        assert_eq!(compare.look.precision.0, Precision::Exact);
         let selection = compare.look.selection();
         assert!(selection.is_included("x") && selection.is_included("zz"));
         assert!(!selection.is_included("a") && selection.is_categorical("y"));
@@ -355,7 +394,29 @@ mod tests {
         };
         assert_eq!(profile.format, Format::Table);
         assert!(profile.look.selection().is_included("anything"));
-        assert_eq!(Precision::from(profile.look.precision), Precision::Bounded { max_buckets: 4096 });
+        assert_eq!(profile.look.precision.0, Precision::Bounded { max_buckets: 4096 });
+    }
+
+    #[test]
+    fn buckets_are_set_beside_a_bounded_precision_only() {
+        let precision = |flags: &str| {
+            let args = parse(&format!("limno profile t {flags}"))?;
+            let Command::Profile(profile) = args.command else {
+                panic!("profile");
+            };
+            Ok::<_, clap::Error>(profile.look.precision.0)
+        };
+        for flags in ["--max-buckets 64", "--max-buckets 64 --precision bounded"] {
+            assert_eq!(precision(flags).ok(), Some(Precision::Bounded { max_buckets: 64 }), "{flags}");
+        }
+        let error = precision("--precision exact --max-buckets 64").expect_err("a conflict");
+        assert_eq!(error.kind(), ErrorKind::ArgumentConflict);
+        let shown = error.to_string();
+        let said = "error: the argument '--max-buckets <N>' cannot be used with '--precision exact'\n";
+        assert!(shown.starts_with(said), "{shown}");
+        for flags in ["--max-buckets 15", "--max-buckets 1048577", "--max-buckets many"] {
+            assert!(precision(flags).is_err(), "{flags}");
+        }
     }
 
     #[test]

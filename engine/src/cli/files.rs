@@ -54,7 +54,7 @@ impl Table {
                 let categorical =
                     selection.is_categorical(field.name()) && ColumnKind::can_be_categorical(field.data_type());
                 let kind = if categorical { ColumnKind::Categorical } else { ColumnKind::of(field.data_type()) };
-                let options = match Precision::from(look.precision) {
+                let options = match look.precision.0 {
                     // One look at two files can afford what a ledger of thousands of states cannot.
                     Precision::Bounded { max_buckets } => {
                         ColumnOptions { max_buckets, ..ColumnOptions::new(kind) }.with_exact_distinct()

@@ -5,6 +5,7 @@
 //! only exist without any. What needs the tables themselves (a column that is missing, a slice expression) is checked
 //! later, which is why such values are [`Located`].
 
+mod columns;
 mod glob;
 mod kind;
 mod monitor;
@@ -24,9 +25,10 @@ use std::path::{Path, PathBuf};
 
 use toml::de::DeTable;
 
+pub use self::columns::{ColumnLimit, ColumnSelection, Precision};
 pub use self::glob::{glob_matches, is_glob};
 pub use self::kind::{MonitorKind, ProblemType};
-pub use self::monitor::{ColumnSelection, MonitorConfig, Precision};
+pub use self::monitor::MonitorConfig;
 pub use self::notifier::{EmailConfig, HeaderValue, NotifierConfig, WebhookConfig};
 pub use self::place::SmtpUrl;
 pub use self::problem::{Problem, Problems, name_hint, nearest, quoted};

@@ -323,6 +323,13 @@ fn unknown_keys_are_named_with_the_nearest_valid_one() {
         &["limno.toml:4: monitor.m.columns.exlude: unknown key `exlude`", "  hint: did you mean `exclude`?"],
     );
     assert_problems(
+        &monitor_with("columns = { max_bucket = { a = 64 } }"),
+        &[
+            "limno.toml:4: monitor.m.columns.max_bucket: unknown key `max_bucket`",
+            "  hint: did you mean `max_buckets`?",
+        ],
+    );
+    assert_problems(
         &monitor_with("").replace("time_series]", "timeseries]"),
         &["limno.toml:5: monitor.m.timeseries: unknown key `timeseries`", "  hint: did you mean `time_series`?"],
     );
@@ -370,6 +377,31 @@ fn wrong_types_are_named_with_what_was_expected() {
         ("baseline = 1.5", "baseline: expected a string, found a float"),
         ("columns = [\"a\"]", "columns: expected a table, found an array"),
         ("columns = { include = [] }", "columns.include: is empty, so no column would be looked at"),
+        (
+            "columns = { exact = \"a\" }",
+            "columns.exact: expected an array of strings, found a string\n  hint: write exact = [\"a\"]",
+        ),
+        (
+            "columns = { exact = [\"a\", \"a\"] }",
+            "columns.exact[1]: `a` is given twice, first as monitor.m.columns.exact[0]",
+        ),
+        (
+            "columns = { max_buckets = 64 }",
+            "columns.max_buckets: expected a table, found an integer\n  hint: write max_buckets = { \"COLUMN\" = 64 }, or without `columns` for all of them",
+        ),
+        (
+            "columns = { max_buckets = { \"id_*\" = 15 } }",
+            "columns.max_buckets.\"id_*\": expected an integer from 16 to 1048576, found 15",
+        ),
+        (
+            "columns = { max_buckets = { a = 1048577 } }",
+            "columns.max_buckets.a: expected an integer from 16 to 1048576, found 1048577",
+        ),
+        (
+            "columns = { max_buckets = { a = \"64\" } }",
+            "columns.max_buckets.a: expected an integer from 16 to 1048576, found a string",
+        ),
+        ("columns = { max_buckets = { \" \" = 64 } }", "columns.max_buckets.\" \": names no column"),
         ("max_slices = 0", "max_slices: expected an integer from 1 to 1000000, found 0"),
         (
             "max_slices = 99999999999999999999",
@@ -405,6 +437,75 @@ fn wrong_types_are_named_with_what_was_expected() {
         "monitor = 3",
         &["limno.toml:1: monitor: expected tables with names, found an integer\n  hint: write [monitor.NAME]"],
     );
+}
+
+#[test]
+fn columns_have_limits_of_their_own() {
+    let columns = "columns = { exact = [\"price\", \"qty_*\"], max_buckets = { amount = 65536, \"a*\" = 256 } }";
+    for (precision, others) in [
+        ("", Precision::Bounded { max_buckets: 4096 }),
+        ("max_buckets = 64", Precision::Bounded { max_buckets: 64 }),
+        ("precision = \"exact\"", Precision::Exact),
+    ] {
+        let config = parse(&monitor_with(&format!("{columns}\n{precision}"))).expect("right");
+        let monitor = &config.monitors[0];
+        for (column, expected) in [
+            ("price", Precision::Exact),
+            ("qty_sold", Precision::Exact),
+            ("amount", Precision::Bounded { max_buckets: 65536 }),
+            ("age", Precision::Bounded { max_buckets: 256 }),
+            ("prices", others),
+        ] {
+            assert_eq!(monitor.columns.precision(column, monitor.precision), expected, "{column} with {precision:?}");
+        }
+        assert_eq!(monitor.columns.contradictions(&["price", "qty_sold", "amount", "age"], "limno.toml"), []);
+    }
+}
+
+#[test]
+fn a_limit_and_none_for_the_same_columns_contradict_each_other() {
+    for (exact, limited, key, message) in [
+        ("price", "price", "price", "`price` has no limit according to `price`"),
+        ("qty_*", "qty_sold", "qty_sold", "`qty_sold` has no limit according to `qty_*`"),
+        ("qty_sold", "qty_*", "\"qty_*\"", "`qty_sold` has no limit according to `qty_sold`"),
+        ("qty_*", "q*", "\"q*\"", "`qty_*` has no limit according to `qty_*`"),
+        ("*", "*_sold", "\"*_sold\"", "`*_sold` has no limit according to `*`"),
+    ] {
+        let columns = format!("exact = [\"other\", \"{exact}\"]\n[monitor.m.columns.max_buckets]\n\"{limited}\" = 64");
+        assert_problems(
+            &beside(&format!("[monitor.m.columns]\n{columns}")),
+            &[
+                &format!(
+                    "limno.toml:11: monitor.m.columns.max_buckets.{key}: {message} of monitor.m.columns.exact[1] in line 9"
+                ),
+                "  hint: leave one of the two out",
+            ],
+        );
+    }
+}
+
+#[test]
+fn contradictions_are_told_once_for_each_pair_of_entries() {
+    let contradictions = |columns: &str, names: &[&str]| {
+        let config = parse(&monitor_with(&format!("columns = {{ {columns} }}"))).expect("right");
+        Problems(config.monitors[0].columns.contradictions(names, "limno.toml")).to_string()
+    };
+    let names = ["id", "id_a_sold", "id_b_sold"];
+    assert_eq!(
+        contradictions("exact = [\"id_*\"], max_buckets = { \"*_sold\" = 64 }", &names),
+        "limno.toml:4: monitor.m.columns.max_buckets.\"*_sold\": `id_a_sold` has no limit according to `id_*` of \
+         monitor.m.columns.exact[0] in line 4\n  hint: leave one of the two out"
+    );
+    let two = "\"*_sold\" = 64, \"id_*\" = 64";
+    assert_eq!(
+        contradictions(&format!("max_buckets = {{ {two} }}"), &names),
+        "limno.toml:4: monitor.m.columns.max_buckets.\"id_*\": a second limit of `id_a_sold` beside \
+         monitor.m.columns.max_buckets.\"*_sold\" in line 4\n  hint: add its full name, which wins over patterns: \
+         \"id_a_sold\" = N"
+    );
+    // Only columns that are there count, and a full name settles it.
+    assert_eq!(contradictions(&format!("max_buckets = {{ {two} }}"), &["id", "id_a", "sold"]), "");
+    assert_eq!(contradictions(&format!("max_buckets = {{ {two}, id_a_sold = 16 }}"), &names[..2]), "");
 }
 
 #[test]

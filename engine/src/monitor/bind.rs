@@ -12,8 +12,8 @@ use limno_sql::source::Source;
 use limno_sql::window::{Calendar, Granularity, unit};
 
 use crate::config::{
-    Against, Located, MonitorConfig, MonitorKind, Precision, Problem, ProblemType, Problems, RuleConfig, is_glob,
-    name_hint,
+    Against, Located, MonitorConfig, MonitorKind, Precision, Problem, ProblemType, Problems, RuleConfig, glob_matches,
+    is_glob, name_hint,
 };
 use crate::{Error, Result};
 
@@ -143,6 +143,7 @@ pub async fn bind(context: &SessionContext, config: &MonitorConfig, file: &str) 
     check_roles(config, file, &schema, &mut problems);
     check_timestamp(config, file, &schema, &mut problems);
     check_selection(config, file, &schema, &mut problems);
+    check_limits(config, file, &schema, &mut problems);
     check_names(config, file, &mut problems);
     let slices = parse_slices(context, config, file, &schema, &mut problems)?;
     let columns = select_columns(config, &schema);
@@ -262,6 +263,31 @@ fn check_selection(config: &MonitorConfig, file: &str, schema: &Schema, problems
     }
 }
 
+/// What is said of how finely single columns are kept.
+fn check_limits(config: &MonitorConfig, file: &str, schema: &Schema, problems: &mut Vec<Problem>) {
+    let limits = config.columns.max_buckets.iter().map(|limit| &limit.columns);
+    for columns in config.columns.exact.iter().chain(limits) {
+        if is_glob(&columns.value) {
+            if !schema.fields().iter().any(|field| glob_matches(&columns.value, field.name())) {
+                let message = format!("the table has no column that fits {:?}", columns.value);
+                problems.push(columns.problem(file, message, nearest(schema, &columns.value.replace('*', ""))));
+            }
+            continue;
+        }
+        check_column(columns, file, schema, problems);
+        if let Ok(field) = schema.field_with_name(&columns.value)
+            && ColumnKind::of(field.data_type()) == ColumnKind::Opaque
+        {
+            let data_type = spark_type_name(field.data_type());
+            let message = format!("column {:?} has type {data_type}, which has no distribution", columns.value);
+            problems.push(columns.problem(file, message, None));
+        }
+    }
+    let names = schema.fields().iter().map(|field| field.name().as_str());
+    let profiled: Vec<&str> = names.filter(|name| is_profiled(config, name)).collect();
+    problems.extend(config.columns.contradictions(&profiled, file));
+}
+
 fn parse_slices(
     context: &SessionContext,
     config: &MonitorConfig,
@@ -286,19 +312,19 @@ fn parse_slices(
     Ok(parsed)
 }
 
-/// The profiled columns: those selected, less the ones that only say when and by whom.
+/// Those selected, less the ones that only say when and by whom.
+fn is_profiled(config: &MonitorConfig, column: &str) -> bool {
+    // The timestamp and the model id are keys of every row; they are profiled only when asked for by name.
+    let mut roles = [config.kind.timestamp(), config.kind.model_id()].into_iter().flatten();
+    config.columns.is_included(column) && (config.columns.include.is_some() || roles.all(|role| role.value != column))
+}
+
+/// The profiled columns.
 fn select_columns(config: &MonitorConfig, schema: &Schema) -> Vec<BoundColumn> {
-    let roles: Vec<&str> = [config.kind.timestamp(), config.kind.model_id()]
-        .into_iter()
-        .flatten()
-        .map(|column| column.value.as_str())
-        .collect();
     schema
         .fields()
         .iter()
-        .filter(|field| config.columns.is_included(field.name()))
-        // The timestamp and the model id are keys of every row; they are profiled only when asked for by name.
-        .filter(|field| !roles.contains(&field.name().as_str()) || config.columns.include.is_some())
+        .filter(|field| is_profiled(config, field.name()))
         .map(|field| BoundColumn {
             name: field.name().clone(),
             data_type: spark_type_name(field.data_type()),
@@ -316,7 +342,7 @@ fn column_options(config: &MonitorConfig, name: &str, data_type: &DataType) -> C
     };
     let is_categorical = (is_class || config.columns.is_categorical(name)) && ColumnKind::can_be_categorical(data_type);
     let kind = if is_categorical { ColumnKind::Categorical } else { ColumnKind::of(data_type) };
-    match config.precision {
+    match config.columns.precision(name, config.precision) {
         Precision::Bounded { max_buckets } => ColumnOptions { max_buckets, ..ColumnOptions::new(kind) },
         Precision::Exact => ColumnOptions::exact(kind),
     }
