@@ -27,6 +27,8 @@ golden:
     .venv/bin/python -m pip install --quiet --requirement fixtures/golden/requirements.txt
     .venv/bin/python fixtures/golden/make_golden.py
     .venv/bin/python fixtures/golden/make_peers.py
+    .venv/bin/python fixtures/golden/make_sums.py
+    .venv/bin/python fixtures/golden/make_tails.py
     git --no-pager diff --stat -- fixtures/golden
     git --no-pager diff -- 'fixtures/golden/*.json'
 
