@@ -36,6 +36,14 @@ golden:
 bench ROWS="1000000":
     benches/compare.sh {{ROWS}}
 
+# One pass over one column: our states against Arrow's kernels and plain loops. Builds without the query engine.
+bench-kernels *ARGS:
+    cargo bench --locked -p limno-benches --no-default-features --bench kernels -- {{ARGS}}
+
+# Our states against the sketches of Apache DataSketches. Builds without the query engine.
+bench-states *ARGS:
+    cargo bench --locked -p limno-benches --no-default-features --bench states -- {{ARGS}}
+
 # API documentation of our crates; a warning is an error.
 docs:
     RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked
