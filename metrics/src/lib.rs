@@ -28,12 +28,14 @@
 //! | [`drift`] | the numbers that two column states answer |
 //! | [`binning`] | the bins that a pair of columns shares |
 //! | [`schema`] | names and Arrow types of the metric tables |
+//! | [`Certified`] | a number with bounds that hold for certain |
 //! | `polars` (feature) | data frames in and out |
 //! | [`distribution`] | the tails of the distributions behind the p-values |
 //!
 //! The crate knows Arrow arrays and nothing else: no clock, no file, no async, no query engine.
 
 pub mod binning;
+mod bound;
 pub mod column;
 pub mod distribution;
 pub mod drift;
@@ -46,4 +48,5 @@ mod rounding;
 pub mod schema;
 pub mod state;
 
+pub use bound::Certified;
 pub use error::{Error, ErrorKind, Result};

@@ -1,7 +1,11 @@
 //! The numbers that one column state answers.
 
+mod skewness;
+
 use std::sync::OnceLock;
 
+use self::skewness::{Known, skewness};
+use crate::Certified;
 use crate::column::{ColumnKind, ColumnState, Values};
 use crate::state::Buckets;
 
@@ -56,6 +60,10 @@ pub struct ColumnProfile {
     pub distinct_is_exact: Option<bool>,
     /// Level of the histogram: 0 means that quantiles are exact.
     pub level: Option<u8>,
+    /// Certified relative error of the quantiles: see [`quantile_error`].
+    pub quantile_error: Option<f64>,
+    /// Skewness of the population, with its bounds.
+    pub skewness: Option<Certified>,
     /// Why numbers are missing that this kind of column usually has.
     pub reason: Option<String>,
 }
@@ -98,6 +106,27 @@ impl ColumnProfile {
     }
 }
 
+/// The relative error of quantiles at a level: each lies within so many parts of the true one, or of the least normal
+/// double where that is less.
+///
+/// Both lie in one bucket. Up to level 52 its 2^level keys are of one power of two, hence at most 2^(level − 52) apart
+/// in parts of either; above it the bucket spans 2^(level − 52) powers of two. At level 0 there is no error.
+///
+/// ```
+/// use limno_metrics::profile::quantile_error;
+///
+/// assert_eq!(quantile_error(0), 0.0);
+/// assert_eq!(quantile_error(42), 1.0 / 1024.0);
+/// ```
+#[must_use]
+pub fn quantile_error(level: u8) -> f64 {
+    match level {
+        0 => 0.0,
+        1..=52 => 2f64.powi(i32::from(level) - 52),
+        _ => 2f64.powf(2f64.powi(i32::from(level) - 52)) - 1.0,
+    }
+}
+
 impl ColumnState {
     /// The finished form, from which profiles and drifts are read.
     #[must_use]
@@ -124,6 +153,28 @@ impl FrozenColumn {
         }
     }
 
+    /// The mean, rounded once; `None` where it has none.
+    pub(crate) fn mean(&self) -> Option<f64> {
+        match &self.state.values {
+            Values::Numeric(column) if self.state.counts().infinities == 0 => column.sums.mean(),
+            _ => None,
+        }
+    }
+
+    /// The least and the greatest value; `None` where there are none.
+    pub(crate) fn extrema(&self) -> Option<(f64, f64)> {
+        match &self.state.values {
+            Values::Numeric(column) => column.extrema.min().zip(column.extrema.max()),
+            _ => None,
+        }
+    }
+
+    /// The skewness, of finite values with a standard deviation.
+    fn skewness(&self, deviation: Option<f64>) -> Option<Certified> {
+        let (least, greatest) = self.extrema()?;
+        skewness(self.buckets()?, Known { mean: self.mean()?, deviation: deviation?, least, greatest })
+    }
+
     /// The numbers of the column.
     #[must_use]
     pub fn profile(&self) -> ColumnProfile {
@@ -140,6 +191,7 @@ impl FrozenColumn {
                 if counts.infinities == 0 {
                     profile.avg = column.sums.mean();
                     profile.stddev = column.sums.standard_deviation();
+                    profile.skewness = self.skewness(profile.stddev);
                     if profile.stddev.is_some_and(f64::is_infinite) {
                         profile.stddev = None;
                         profile.reason = Some("the standard deviation is beyond the greatest double".to_owned());
@@ -191,6 +243,7 @@ impl FrozenColumn {
         profile.distinct_is_exact = Some(distinct.1);
         if let Some(buckets) = self.buckets() {
             profile.level = Some(buckets.level());
+            profile.quantile_error = Some(quantile_error(buckets.level()));
             profile.quantiles = buckets
                 .quantiles(QUANTILES)
                 .map(|quantiles| quantiles.into_iter().map(|value| value / scale).collect());

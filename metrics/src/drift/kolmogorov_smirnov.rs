@@ -8,7 +8,7 @@
 //!
 //! The p-value is that of the one-sample two-sided statistic at k = nm/(n+m), rounded half to even and at least 1,
 //! as scipy's `ks_2samp(method="asymp")` has it. Source: J. Hodges, *The significance probability of the Smirnov
-//! two-sample test*, Arkiv för Matematik 3 (1958).
+//! two-sample test*, Arkiv för Matematik 3 (1958). The critical value is of the same distribution.
 
 use crate::distribution;
 use crate::state::{Bucket, Buckets};
@@ -57,6 +57,27 @@ pub fn kolmogorov_smirnov(baseline: &Buckets, current: &Buckets) -> Option<Kolmo
     let error = if upper > lower { as_share(upper - lower) } else { 0.0 };
     let pvalue = distribution::kolmogorov_sf(statistic, effective_size(n, m));
     Some(KolmogorovSmirnov { statistic, error, pvalue })
+}
+
+/// The distance that samples of `n` and `m` values of one distribution pass with probability `alpha`; `None` if a
+/// sample is empty, or if `alpha` is not between 0 and 1.
+///
+/// ```
+/// use limno_metrics::drift::kolmogorov_smirnov_critical_value;
+///
+/// // About 1.3581·√((n + m)/(nm)) for large samples.
+/// let critical = kolmogorov_smirnov_critical_value(0.05, 20_000, 20_000).unwrap();
+/// assert!((critical - 0.013581).abs() < 1e-4);
+/// ```
+#[must_use]
+pub fn kolmogorov_smirnov_critical_value(alpha: f64, n: u64, m: u64) -> Option<f64> {
+    (n > 0 && m > 0 && alpha > 0.0 && alpha < 1.0).then(|| kolmogorov_critical_value(alpha, effective_size(n, m)))
+}
+
+/// Stand-in, to be replaced by `crate::distribution::kolmogorov_critical_value`: the first term of the limit law.
+#[expect(clippy::cast_precision_loss, reason = "sample sizes beyond 2^53 are not met")]
+fn kolmogorov_critical_value(alpha: f64, n: u64) -> f64 {
+    ((-(alpha / 2.0).ln() / 2.0).sqrt() / (n as f64).sqrt()).min(1.0)
 }
 
 fn count(bucket: Option<&Bucket>) -> u64 {
