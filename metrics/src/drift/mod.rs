@@ -12,6 +12,7 @@ mod kullback_leibler;
 mod population_stability_index;
 mod total_variation;
 mod wasserstein;
+mod wasserstein_normalized;
 
 pub use chi_squared::chi_squared;
 pub use cramer_von_mises::{CramerVonMises, cramer_von_mises};
@@ -25,7 +26,8 @@ pub use population_stability_index::{
     population_stability_index_pvalue,
 };
 pub use total_variation::{l_infinity, total_variation, unseen_share};
-pub use wasserstein::{NumericSide, wasserstein, wasserstein_normalized};
+pub use wasserstein::{NumericSide, wasserstein};
+pub use wasserstein_normalized::wasserstein_normalized;
 
 use crate::binning::{self, Bin, Bins};
 use crate::column::{ColumnKind, Values};

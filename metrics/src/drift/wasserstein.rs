@@ -1,5 +1,4 @@
-//! First-order Wasserstein distance, in the column's own units, with certified bounds; and the same in units of the
-//! baseline's interquartile range.
+//! First-order Wasserstein distance, in the column's own units, with certified bounds.
 //!
 //! `W₁ = ∫|F − G|` over the real line, exact for an exact histogram. Above level 0 the gaps between buckets are
 //! still exact. Within a bucket F and G lie between their values at its edges, which bounds the areas
@@ -11,9 +10,6 @@
 //! The estimate takes both functions to rise evenly within a bucket, and is `|S| + 2·min(A⁺, A⁻)` of these. All bounds
 //! are rounded outwards, by about 1e-14 of the areas. Source: L. Vallender, *Calculation of the Wasserstein distance
 //! between probability distributions on the line* (1974).
-//!
-//! Dividing by the interquartile range makes columns of different units comparable; the quartiles are lower empirical
-//! quantiles of the baseline, and within a bucket of the true ones above level 0.
 
 use super::kolmogorov_smirnov::walk;
 use super::share_difference;
@@ -94,25 +90,6 @@ pub fn wasserstein(baseline: NumericSide<'_>, current: NumericSide<'_>) -> Optio
     });
     let means = baseline.mean.zip(current.mean);
     Some(areas.distance(means, baseline.buckets.level() > 0))
-}
-
-/// A distance in units of the baseline's interquartile range; `None` if that is zero or beyond the greatest double.
-///
-/// ```
-/// use limno_metrics::drift::wasserstein_normalized;
-/// use limno_metrics::state::Histogram;
-///
-/// let mut baseline = Histogram::empty(4096);
-/// (1..=8).for_each(|value| baseline.observe(f64::from(value)));
-/// // Lower empirical quartiles of 1 … 8 are 2 and 6.
-/// assert_eq!(wasserstein_normalized(3.0, &baseline.buckets()), Some(0.75));
-/// ```
-#[must_use]
-pub fn wasserstein_normalized(distance: f64, baseline: &Buckets) -> Option<f64> {
-    let quartiles = baseline.quantiles(5)?;
-    let range = quartiles.get(3)? - quartiles.get(1)?;
-    let normalized = distance / range;
-    (range > 0.0 && range.is_finite() && normalized.is_finite()).then_some(normalized)
 }
 
 /// A distribution function between the ends of a bucket: it rises from `before` to `after`, in values.
@@ -290,11 +267,5 @@ mod tests {
         let without = wasserstein((&before).into(), (&after).into()).unwrap();
         assert!(level > 0 && with.lower <= 1.0 && 1.0 <= with.upper, "{with:?}");
         assert!((with.value - 1.0).abs() < 0.01 && with.error() < without.error(), "{with:?}, {without:?}");
-    }
-
-    #[test]
-    fn a_baseline_without_range_has_no_unit() {
-        assert_eq!(wasserstein_normalized(1.0, &of([3.0, 3.0, 3.0], 16)), None);
-        assert_eq!(wasserstein_normalized(1.0, &of([], 16)), None);
     }
 }
