@@ -23,7 +23,7 @@
 //! | module | holds |
 //! |---|---|
 //! | [`state`] | one mergeable state each: counts, extrema, exact sums, histogram, distinct, lengths, categories |
-//! | [`column`] | the product of states that a column of a given kind needs, built from Arrow arrays |
+//! | [`column`](mod@column) | the product of states that a column of a given kind needs, built from Arrow arrays |
 //! | [`profile`] | the numbers that one column state answers |
 //! | [`drift`] | the numbers that two column states answer |
 //! | [`binning`] | the bins that a pair of columns shares |
