@@ -110,7 +110,7 @@ pub fn drift(baseline: &DataFrame, current: &DataFrame, options: &DriftOptions) 
         double("ks_statistic", &|drift| Some(drift.ks?.statistic)),
         double("ks_pvalue", &|drift| Some(drift.ks?.pvalue)),
         double("ks_error", &|drift| Some(drift.ks?.error)),
-        double("wasserstein_distance", &|drift| drift.wasserstein),
+        double("wasserstein_distance", &|drift| Some(drift.wasserstein?.value)),
         double("population_stability_index", &|drift| drift.psi),
         double("jensen_shannon_distance", &|drift| drift.js),
         double("chi_squared_statistic", &|drift| Some(drift.chi_squared?.statistic)),

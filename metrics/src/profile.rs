@@ -1,9 +1,13 @@
 //! The numbers that one column state answers.
 
+mod skewness;
+
 use std::sync::OnceLock;
 
-use crate::column::{ColumnKind, ColumnState, Values};
-use crate::state::Buckets;
+use self::skewness::{Known, skewness};
+use crate::Certified;
+use crate::column::{ColumnKind, ColumnState, NumericColumn, Values};
+use crate::state::{Buckets, ExactSums};
 
 /// Points of the quantile vector: i/1000 for i in 0..=1000, so the median has index 500.
 pub const QUANTILES: u32 = 1001;
@@ -17,6 +21,7 @@ const MICROS: f64 = 1e6;
 pub struct FrozenColumn {
     state: ColumnState,
     buckets: OnceLock<Buckets>,
+    sums: OnceLock<ExactSums>,
 }
 
 /// The numbers of one column over one set of rows; `None` where a number does not apply or cannot be told.
@@ -56,6 +61,10 @@ pub struct ColumnProfile {
     pub distinct_is_exact: Option<bool>,
     /// Level of the histogram: 0 means that quantiles are exact.
     pub level: Option<u8>,
+    /// Certified relative error of the quantiles: see [`quantile_error`].
+    pub quantile_error: Option<f64>,
+    /// Skewness of the population, with its bounds.
+    pub skewness: Option<Certified>,
     /// Why numbers are missing that this kind of column usually has.
     pub reason: Option<String>,
 }
@@ -98,6 +107,27 @@ impl ColumnProfile {
     }
 }
 
+/// The relative error of quantiles at a level: each lies within so many parts of the true one, or of the least normal
+/// double where that is less.
+///
+/// Both lie in one bucket. Up to level 52 its 2^level keys are of one power of two, hence at most 2^(level − 52) apart
+/// in parts of either; above it the bucket spans 2^(level − 52) powers of two. At level 0 there is no error.
+///
+/// ```
+/// use limno_metrics::profile::quantile_error;
+///
+/// assert_eq!(quantile_error(0), 0.0);
+/// assert_eq!(quantile_error(42), 1.0 / 1024.0);
+/// ```
+#[must_use]
+pub fn quantile_error(level: u8) -> f64 {
+    match level {
+        0 => 0.0,
+        1..=52 => 2f64.powi(i32::from(level) - 52),
+        _ => 2f64.powf(2f64.powi(i32::from(level) - 52)) - 1.0,
+    }
+}
+
 impl ColumnState {
     /// The finished form, from which profiles and drifts are read.
     #[must_use]
@@ -105,7 +135,7 @@ impl ColumnState {
         if let Values::Numeric(column) | Values::Temporal(column) = &mut self.values {
             column.settle();
         }
-        FrozenColumn { state: self, buckets: OnceLock::new() }
+        FrozenColumn { state: self, buckets: OnceLock::new(), sums: OnceLock::new() }
     }
 }
 
@@ -127,6 +157,33 @@ impl FrozenColumn {
         }
     }
 
+    /// The sums of the column, which an exact histogram has to be asked for.
+    fn sums(&self, column: &NumericColumn) -> &ExactSums {
+        self.sums.get_or_init(|| column.sums())
+    }
+
+    /// The mean, rounded once; `None` where it has none.
+    pub(crate) fn mean(&self) -> Option<f64> {
+        match &self.state.values {
+            Values::Numeric(column) if self.state.counts().infinities == 0 => self.sums(column).mean(),
+            _ => None,
+        }
+    }
+
+    /// The least and the greatest value; `None` where there are none.
+    pub(crate) fn extrema(&self) -> Option<(f64, f64)> {
+        match &self.state.values {
+            Values::Numeric(column) => column.histogram().min().zip(column.histogram().max()),
+            _ => None,
+        }
+    }
+
+    /// The skewness, of finite values with a standard deviation.
+    fn skewness(&self, deviation: Option<f64>) -> Option<Certified> {
+        let (least, greatest) = self.extrema()?;
+        skewness(self.buckets()?, Known { mean: self.mean()?, deviation: deviation?, least, greatest })
+    }
+
     /// The numbers of the column.
     #[must_use]
     pub fn profile(&self) -> ColumnProfile {
@@ -141,9 +198,10 @@ impl FrozenColumn {
                 profile.max = column.histogram().max();
                 self.describe_order(&mut profile, column.distinct(), 1.0);
                 if counts.infinities == 0 {
-                    let sums = column.sums();
+                    let sums = self.sums(column);
                     profile.avg = sums.mean();
                     profile.stddev = sums.standard_deviation();
+                    profile.skewness = self.skewness(profile.stddev);
                     if profile.stddev.is_some_and(f64::is_infinite) {
                         profile.stddev = None;
                         profile.reason = Some("the standard deviation is beyond the greatest double".to_owned());
@@ -195,6 +253,7 @@ impl FrozenColumn {
         profile.distinct_is_exact = Some(distinct.1);
         if let Some(buckets) = self.buckets() {
             profile.level = Some(buckets.level());
+            profile.quantile_error = Some(quantile_error(buckets.level()));
             profile.quantiles = buckets
                 .quantiles(QUANTILES)
                 .map(|quantiles| quantiles.into_iter().map(|value| value / scale).collect());

@@ -23,8 +23,8 @@ fn kolmogorov_error(size: f64, d: f64) -> f64 {
     // What leaves the band on both sides is counted twice.
     let twice = if d < 0.5 { 1.2 * (-6.0 * square).exp() } else { 0.0 };
     match square {
-        _ if size <= 3000.0 && square < 4.0 => 1e-9,
-        _ if size > 3000.0 && square < 2.2 || (size <= 1e5 && square < 3.2) => 1e-7 * (3000.0 / size).powi(2) + 1e-10,
+        _ if size <= 1500.0 && square < 4.0 => 1e-9,
+        _ if size > 1500.0 && square < 3.2 => 4e-7 * (1500.0 / size).powi(2) + 1e-10,
         _ => twice + 1e-10,
     }
 }

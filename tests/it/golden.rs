@@ -69,6 +69,12 @@ fn assert_profile(of: &str, ours: &Json, truth: &Json) {
         let bits = ours.at(name).as_f64().map(|value| format!("{:#018x}", value.to_bits()));
         assert_eq!(bits.as_deref(), truth.at(&format!("{name}_bits")).as_str(), "{of}: {name}");
     }
+    let (skewness, truth_of) = (ours.at("skewness").as_f64(), truth.at("skewness").as_f64());
+    assert_eq!(skewness.is_some(), truth_of.is_some(), "{of}: skewness");
+    if let (Some(skewness), Some(truth)) = (skewness, truth_of) {
+        assert!((skewness - truth).abs() <= 1e-9 * truth.abs() + 1e-12, "{of}: skewness {skewness}, not {truth}");
+        assert!(ours.number("skewness_error").abs() <= 0.0, "{of}: level 0 leaves no doubt");
+    }
     let quantiles = ours.at("quantiles").items();
     if truth.at("quantiles").members().is_empty() {
         assert!(quantiles.is_empty(), "{of}");
@@ -85,11 +91,20 @@ fn assert_profile(of: &str, ours: &Json, truth: &Json) {
 fn assert_drift(of: &str, row: &Json, truth: &Json) {
     let numbers = [
         ("ks_test.pvalue", "ks_pvalue"),
+        ("cramer_von_mises_test.statistic", "cramer_von_mises_statistic"),
+        ("wasserstein_normalized", "wasserstein_normalized"),
+        ("psi_pvalue", "psi_pvalue"),
+        ("psi_critical_value", "psi_critical_value"),
+        ("hellinger_distance", "hellinger_distance"),
+        ("kl_divergence", "kl_divergence"),
+        ("cramers_v", "cramers_v"),
         ("wasserstein_distance", "wasserstein_distance"),
         ("population_stability_index", "population_stability_index"),
         ("jensen_shannon_distance", "jensen_shannon_distance"),
         ("chi_squared_test.statistic", "chi_squared_statistic"),
         ("chi_squared_test.pvalue", "chi_squared_pvalue"),
+        ("cramer_von_mises_test.pvalue", "cramer_von_mises_pvalue"),
+        ("ks_critical_value", "ks_critical_value"),
         ("tv_distance", "tv_distance"),
         ("l_infinity_distance", "l_infinity_distance"),
         ("unseen_share", "unseen_share"),
@@ -100,6 +115,12 @@ fn assert_drift(of: &str, row: &Json, truth: &Json) {
         if let (Some(ours), Some(truth)) = (ours, truth) {
             assert_close(&format!("{of}: {name}"), ours, truth, RELATIVE);
         }
+    }
+    if let Some(distance) = truth.at("wasserstein_distance").as_f64() {
+        let (lower, upper) = (row.number("wasserstein_lower"), row.number("wasserstein_upper"));
+        let doubt = RELATIVE * distance + f64::MIN_POSITIVE;
+        assert!(lower <= distance + doubt && distance <= upper + doubt, "{of}: {distance}, [{lower}, {upper}]");
+        assert!(upper - lower <= 1e-12 * distance + f64::MIN_POSITIVE * 8.0, "{of}: level 0 leaves no doubt");
     }
     let statistic = row.at("ks_test.statistic").as_f64();
     assert_eq!(statistic.is_some(), truth.at("ks_statistic").as_f64().is_some(), "{of}");
@@ -191,13 +212,35 @@ fn large_columns_hold_their_certificates() {
                 assert_close(name, row.number(&distinct), sorted.distinct(), 0.0);
                 assert_eq!(row.at(&format!("{side}.distinct_is_exact")), &Json::Bool(true), "{name}");
             }
+            let [skewness, truth] = [coarse, fine].map(|row| row.number(&format!("{side}.skewness")));
+            let error = coarse.number(&format!("{side}.skewness_error"));
+            assert!((skewness - truth).abs() <= error + 1e-9, "{name}: skewness {skewness} ± {error}, exact {truth}");
+            assert!((skewness - truth).abs() <= 0.01 * truth.abs() + 1e-3, "{name}: skewness {skewness} of {truth}");
             // What does not come from the histogram is the same, bit for bit.
             for same in ["count", "min", "max", "avg", "stddev", "num_zeros"].map(|number| format!("{side}.{number}")) {
                 assert_eq!(coarse.at(&same), fine.at(&same), "{name}: {same}");
             }
         }
+        for (lower, upper, number) in [
+            ("wasserstein_lower", "wasserstein_upper", "wasserstein_distance"),
+            ("cramer_von_mises_lower", "cramer_von_mises_upper", "cramer_von_mises_test.statistic"),
+        ] {
+            let (lower, upper, truth) = (coarse.number(lower), coarse.number(upper), fine.number(number));
+            assert!(
+                lower <= truth * (1.0 + 1e-9) && truth <= upper * (1.0 + 1e-9),
+                "{name}: {truth}, [{lower}, {upper}]"
+            );
+        }
         // Bins cut at bucket edges are a hair off the ideal quantiles, and within a bucket values are spread evenly.
-        for near in ["population_stability_index", "wasserstein_distance", "jensen_shannon_distance"] {
+        for near in [
+            "population_stability_index",
+            "wasserstein_distance",
+            "wasserstein_normalized",
+            "jensen_shannon_distance",
+            "hellinger_distance",
+            "kl_divergence",
+            "cramer_von_mises_test.statistic",
+        ] {
             let (ours, truth) = (coarse.number(near), fine.number(near));
             assert!((ours - truth).abs() <= 0.02 * truth + 1e-6, "{name}: {near} {ours}, exact {truth}");
         }

@@ -35,7 +35,18 @@ const WITHOUT_MEANING: [&str; 10] = [
     "refreshed_at",
 ];
 /// Columns that a table for reading leaves out; `jensen_shannon_distance` holds what `js_distance` does, and more.
-const TOO_WIDE: [&str; 4] = ["reference", "current", "psi_bins", "js_distance"];
+const TOO_WIDE: [&str; 10] = [
+    "reference",
+    "current",
+    "psi_bins",
+    "js_distance",
+    "ks_critical_value",
+    "wasserstein_lower",
+    "wasserstein_upper",
+    "cramer_von_mises_lower",
+    "cramer_von_mises_upper",
+    "psi_critical_value",
+];
 /// The same of the profiles inside.
 const WITHOUT_MEANING_INSIDE: [&str; 11] = [
     "window",
@@ -76,7 +87,7 @@ async fn measure(uri: &str, look: &LookArgs) -> Result<Table> {
 
 /// One row for each column of either table, in the order of the current one, then what only the reference has.
 fn compare(reference: &Table, current: &Table, bins: u16) -> Result<RecordBatch> {
-    let options = DriftOptions { bins: Bins::Count(bins) };
+    let options = DriftOptions { bins: Bins::Count(bins), ..DriftOptions::default() };
     let (mut drifts, mut before, mut after) = (Vec::new(), Vec::new(), Vec::new());
     for now in &current.columns {
         let old = reference.columns.iter().find(|column| column.name == now.name);

@@ -15,6 +15,7 @@ mod problem;
 mod raw;
 mod rule;
 mod secret;
+mod significance;
 mod trigger;
 
 #[cfg(test)]

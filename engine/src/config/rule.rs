@@ -11,6 +11,7 @@ use super::glob::glob_matches;
 use super::notifier::known_names;
 use super::problem::{name_hint, quoted};
 use super::raw::{Section, Value, choice};
+use super::significance::{p_values_of, read_significance};
 
 /// One `[[monitor.NAME.rule]]`.
 #[derive(Debug, Clone)]
@@ -23,6 +24,8 @@ pub struct RuleConfig {
     pub metric: Located<String>,
     /// The bounds that are broken by a breach.
     pub condition: Condition,
+    /// If there is one: bounds are only broken where the p-value of the metric's test is not above it. Between 0 and 1.
+    pub significance: Option<f64>,
     /// The columns that are looked at: names, or patterns with `*`.
     pub columns: Vec<Located<String>>,
     /// What a drift metric, and the change of any metric, is measured from.
@@ -54,6 +57,12 @@ impl RuleConfig {
     /// Whether the metric stands in the drift table rather than in the profile table.
     pub fn is_on_drift(&self) -> bool {
         DRIFT_METRICS.contains(&self.metric.value.as_str())
+    }
+
+    /// The columns of the p-values that belong to the metric, the first of which a row has counts; none if no test
+    /// belongs to it.
+    pub fn p_values(&self) -> &'static [&'static str] {
+        p_values_of(&self.metric.value)
     }
 }
 
@@ -190,6 +199,10 @@ pub(super) fn read_rule(value: &Value<'_>, context: &RuleContext<'_>) -> Option<
         .require("metric", "a metric, such as \"population_stability_index\"")
         .and_then(|value| read_metric(&value));
     let condition = read_condition(&mut section);
+    let significance = match section.take("significance") {
+        None => Some(None),
+        Some(value) => read_significance(&value, metric.as_ref().map(|metric| metric.value.as_str())).map(Some),
+    };
     let columns = match section.take("columns") {
         None => Some(vec![section_default_columns(&section)]),
         Some(value) => value.some_texts("is empty, so the rule would look at no column"),
@@ -238,6 +251,7 @@ pub(super) fn read_rule(value: &Value<'_>, context: &RuleContext<'_>) -> Option<
         line,
         metric: metric?,
         condition: condition?,
+        significance: significance?,
         columns: columns?,
         against: against?,
         breaches: breaches?,

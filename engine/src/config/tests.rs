@@ -196,6 +196,7 @@ snapshot = {}
 name = "range"
 metric = "ks_test.statistic"
 outside = [-1, 1]
+significance = 0.01
 severity = "info"
 slices = false
 columns = ["a*"]
@@ -244,6 +245,9 @@ timeout = "1h"
     assert_eq!(m.bins, limno_metrics::binning::Bins::Edges(vec![0.0, 1.5, 2000.0]));
     assert!(matches!(m.kind, MonitorKind::Snapshot));
     assert_eq!(m.rules[0].condition, Condition::Outside(-1.0, 1.0));
+    assert_eq!(m.rules[0].significance, Some(0.01));
+    assert_eq!(m.rules[0].p_values(), ["ks_test.pvalue"]);
+    assert!(n.rules[0].significance.is_none() && n.rules[0].p_values().is_empty());
     assert_eq!(m.rules[0].against, Against::Consecutive);
     assert!(!m.rules[0].slices && m.rules[0].covers("ab") && !m.rules[0].covers("b"));
     assert_eq!(n.precision, Precision::Bounded { max_buckets: 16 });
@@ -640,6 +644,15 @@ fn rules_are_checked() {
         ("above = 1\nslices = \"no\"", "12: monitor.m.rule[0].slices: expected true or false, found a string"),
         ("above = 1\ncolumns = []", "12: monitor.m.rule[0].columns: is empty, so the rule would look at no column"),
         (
+            "above = 1\nsignificance = 1",
+            "12: monitor.m.rule[0].significance: 1 is not between 0 and 1\n  hint: write the greatest p-value of a breach, such as significance = 0.01",
+        ),
+        ("above = 1\nsignificance = \"1 %\"", "12: monitor.m.rule[0].significance: expected a number, found a string"),
+        (
+            "above = 1\nsignificance = 0.01",
+            "12: monitor.m.rule[0].significance: no test belongs to metric `avg`\n  hint: remove significance, or use one of js_distance, ks_test.statistic, wasserstein_distance, population_stability_index, chi_squared_test.statistic, tv_distance, l_infinity_distance, jensen_shannon_distance, wasserstein_lower, wasserstein_upper, wasserstein_normalized, cramer_von_mises_test.statistic, hellinger_distance, kl_divergence, cramers_v",
+        ),
+        (
             "above = 1\ntrigger = [\"x\"]",
             "12: monitor.m.rule[0].trigger[0]: there is no trigger `x`\n  hint: add a table [trigger.x]",
         ),
@@ -651,6 +664,13 @@ fn rules_are_checked() {
         &[
             "limno.toml:10: monitor.m.rule[0].metric: there is no numeric metric `ks_test`",
             "  hint: name one of its fields: `ks_test.statistic`, `ks_test.pvalue`",
+        ],
+    );
+    assert_problems(
+        &rule_with("above = 1\nsignificance = 0.05").replace("\"avg\"", "\"psi_pvalue\""),
+        &[
+            "limno.toml:12: monitor.m.rule[0].significance: metric `psi_pvalue` is a p-value itself",
+            "  hint: write below = 0.05 without significance",
         ],
     );
 }

@@ -92,7 +92,7 @@ fn drift_column(field: &Field, rows: &[DriftRow], refreshed_at: i64) -> ArrayRef
         "ks_test" => {
             tests(rows.iter().map(|row| row.drift.ks.map(|ks| Test { statistic: ks.statistic, pvalue: ks.pvalue })))
         }
-        "wasserstein_distance" => double(&|row| row.drift.wasserstein),
+        "wasserstein_distance" => double(&|row| Some(row.drift.wasserstein?.value)),
         "population_stability_index" => double(&|row| row.drift.psi),
         "chi_squared_test" => tests(rows.iter().map(|row| row.drift.chi_squared)),
         "tv_distance" => double(&|row| row.drift.tv),
@@ -101,6 +101,21 @@ fn drift_column(field: &Field, rows: &[DriftRow], refreshed_at: i64) -> ArrayRef
         "count_cmp" => bigint(&|row| signed(row.comparison.count)),
         "jensen_shannon_distance" => double(&|row| row.drift.js),
         "ks_error" => double(&|row| row.drift.ks.map(|ks| ks.error)),
+        "ks_critical_value" => double(&|row| row.drift.ks_critical_value),
+        "wasserstein_lower" => double(&|row| Some(row.drift.wasserstein?.lower)),
+        // What nothing bounds from above has no number.
+        "wasserstein_upper" => double(&|row| Some(row.drift.wasserstein?.upper).filter(|upper| upper.is_finite())),
+        "wasserstein_normalized" => double(&|row| row.drift.wasserstein_normalized),
+        "cramer_von_mises_test" => tests(rows.iter().map(|row| {
+            row.drift.cramer_von_mises.map(|test| Test { statistic: test.statistic.value, pvalue: test.pvalue })
+        })),
+        "cramer_von_mises_lower" => double(&|row| Some(row.drift.cramer_von_mises?.statistic.lower)),
+        "cramer_von_mises_upper" => double(&|row| Some(row.drift.cramer_von_mises?.statistic.upper)),
+        "psi_pvalue" => double(&|row| row.drift.psi_pvalue),
+        "psi_critical_value" => double(&|row| row.drift.psi_critical_value),
+        "hellinger_distance" => double(&|row| row.drift.hellinger),
+        "kl_divergence" => double(&|row| row.drift.kullback_leibler),
+        "cramers_v" => double(&|row| row.drift.cramers_v),
         "unseen_share" => double(&|row| row.drift.unseen_share),
         "psi_bins" => psi_bins(rows),
         "level" => Arc::new(rows.iter().map(|row| row.drift.level.map(i32::from)).collect::<Int32Array>()),

@@ -360,7 +360,7 @@ impl Writer<'_> {
             (added + i32::from(now && !before), missing + i32::from(before && !now))
         });
         rows.push(DriftRow { non_null_delta: Some((added, missing)), ..table.clone() });
-        let options = DriftOptions { bins: self.monitor.config.bins.clone() };
+        let options = DriftOptions { bins: self.monitor.config.bins.clone(), ..DriftOptions::default() };
         for (index, ((column, before), now)) in pairs.zip(&cell.columns).enumerate() {
             let drift = match before {
                 Some(before) => compare_columns(before, now, &options)?,

@@ -1,7 +1,8 @@
 //! Which windows break which rules.
 //!
-//! A rule looks at complete windows. A window *breaks* it if the metric's value there meets the condition and at
-//! least `min_count` rows stand behind it; the rule *fires* for a window that breaks it if, with the windows just
+//! A rule looks at complete windows. A window *breaks* it if the metric's value there meets the condition, at least
+//! `min_count` rows stand behind it, and, for a rule with `significance`, the p-value of the metric's test is not above
+//! that (a window without one breaks nothing); the rule *fires* for a window that breaks it if, with the windows just
 //! before, at least `breaches` of the last `windows` do. Windows without rows break nothing.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -86,6 +87,7 @@ struct Point {
     start: i64,
     end: i64,
     value: Option<f64>,
+    is_significant: bool,
     count: f64,
 }
 
@@ -100,6 +102,16 @@ fn evaluate_rule(
         if rule.is_on_drift() { (on.drift, rule.against.to_string()) } else { (on.profile, LOG_TYPE_INPUT.to_owned()) };
     let values = rows.numbers(&rule.metric.value)?;
     let counts = rows.numbers("count")?;
+    let p_values = match rule.significance {
+        Some(_) => rule.p_values().iter().map(|name| rows.numbers(name)).collect::<Result<Vec<_>>>()?,
+        None => Vec::new(),
+    };
+    let is_significant = |row: usize| {
+        rule.significance.is_none_or(|alpha| {
+            let p_value = p_values.iter().find(|values| values.is_valid(row)).map(|values| values.value(row));
+            p_value.is_some_and(|p_value| p_value <= alpha)
+        })
+    };
     let only = rule.granularity.as_ref().map(|granularity| granularity.value.to_string());
     let lone = windows_of_one_model(rows, &kind);
     let mut series: BTreeMap<Observation, Vec<Point>> = BTreeMap::new();
@@ -118,7 +130,7 @@ fn evaluate_rule(
             continue;
         }
         let value = values.is_valid(row).then(|| values.value(row));
-        let point = Point { row, start, end, value, count: counts.value(row) };
+        let point = Point { row, start, end, value, is_significant: is_significant(row), count: counts.value(row) };
         series.entry(Observation { window: None, ..observation }).or_default().push(point);
     }
     for (observation, mut points) in series {
@@ -136,7 +148,9 @@ fn evaluate_rule(
                 })
             });
             let previous = previous.and_then(|before| before.value);
-            point.count >= min_count && point.value.is_some_and(|value| rule.condition.is_breached(value, previous))
+            point.count >= min_count
+                && point.is_significant
+                && point.value.is_some_and(|value| rule.condition.is_breached(value, previous))
         };
         let broken: Vec<bool> = (0..points.len()).map(is_broken).collect();
         for (at, point) in points.iter().enumerate().filter(|&(at, _)| broken[at]) {
@@ -182,4 +196,95 @@ fn first_looked_at(calendar: &Calendar, length: Granularity, point: &Point, wind
         }
     }
     window.start
+}
+
+#[cfg(test)]
+mod tests {
+    use limno_metrics::column::ColumnKind;
+    use limno_metrics::drift::{ColumnDrift, KolmogorovSmirnov, Test};
+    use limno_metrics::profile::ColumnProfile;
+    use limno_metrics::schema::{DRIFT_BASELINE, drift_schema, profile_schema};
+
+    use super::*;
+    use crate::config::{Config, ProcessEnv};
+    use crate::refresh::{DriftRow, drift_batch, profile_batch};
+
+    fn drift_row(column: &str, drift: ColumnDrift) -> DriftRow {
+        DriftRow {
+            window: Some(Window { start: 0, end: 86_400_000_000 }),
+            window_cmp: None,
+            drift_type: DRIFT_BASELINE,
+            granularity: Some("1 day".to_owned()),
+            monitor_version: 0,
+            slice: None,
+            model: None,
+            model_cmp: None,
+            column: column.to_owned(),
+            data_type: Some("double".to_owned()),
+            kind: Some(ColumnKind::Numeric),
+            current: ColumnProfile { count: 100, ..ColumnProfile::default() },
+            comparison: ColumnProfile::default(),
+            drift,
+            non_null_delta: None,
+            window_complete: Some(true),
+        }
+    }
+
+    /// The columns for which a rule fires, whose lines these are.
+    fn firing(rule: &str, rows: &[DriftRow]) -> Vec<String> {
+        let text = format!(
+            "[monitor.m]\ntable = \"t\"\noutput = \"o\"\nbaseline = \"b\"\n\
+             time_series = {{ timestamp = \"t\", granularities = [\"1 day\"] }}\n\
+             [[monitor.m.rule]]\nname = \"r\"\n{rule}\n"
+        );
+        let config = Config::parse(&text, "limno.toml", &ProcessEnv).unwrap();
+        let drift = drift_batch(&drift_schema(None), rows, 0).unwrap();
+        let profile = profile_batch(&profile_schema(None), &[], 0).unwrap();
+        let on = Evaluation {
+            profile: &Rows::new(profile, "log_type", None).unwrap(),
+            drift: &Rows::new(drift, "drift_type", None).unwrap(),
+            calendar: Calendar { timezone: chrono_tz::UTC, week_start: chrono::Weekday::Mon },
+            grace: Duration::ZERO,
+            now: DateTime::from_timestamp(1_000_000, 0).unwrap(),
+        };
+        let findings = evaluate(&config.monitors[0].rules, &on).unwrap();
+        findings.into_iter().map(|finding| finding.observation.column).collect()
+    }
+
+    #[test]
+    fn a_rule_with_significance_wants_a_difference_that_is_large_and_no_chance() {
+        let ks = |statistic, pvalue| {
+            let ks = KolmogorovSmirnov { statistic, error: 0.0, pvalue };
+            ColumnDrift { ks: Some(ks), ..ColumnDrift::default() }
+        };
+        let rows = [
+            drift_row("large and sure", ks(0.3, 1e-9)),
+            drift_row("just so", ks(0.3, 0.01)),
+            drift_row("large by chance", ks(0.3, 0.2)),
+            drift_row("sure and small", ks(0.01, 1e-9)),
+            drift_row("unknown", ColumnDrift::default()),
+        ];
+        let rule = "metric = \"ks_test.statistic\"\nabove = 0.1\n";
+        assert_eq!(firing(rule, &rows), ["just so", "large and sure", "large by chance"]);
+        assert_eq!(firing(&format!("{rule}significance = 0.01"), &rows), ["just so", "large and sure"]);
+    }
+
+    #[test]
+    fn where_a_column_has_no_chi_squared_test_that_of_the_index_counts() {
+        let drift = |chi_squared: Option<f64>, psi_pvalue| ColumnDrift {
+            hellinger: Some(0.5),
+            chi_squared: chi_squared.map(|pvalue| Test { statistic: 1.0, pvalue }),
+            psi_pvalue,
+            ..ColumnDrift::default()
+        };
+        let rows = [
+            drift_row("a category", drift(Some(1e-4), Some(0.9))),
+            drift_row("a category by chance", drift(Some(0.9), Some(1e-4))),
+            drift_row("a number", drift(None, Some(1e-4))),
+            drift_row("a number by chance", drift(None, Some(0.9))),
+            drift_row("without a test", drift(None, None)),
+        ];
+        let rule = "metric = \"hellinger_distance\"\nabove = 0.1\nsignificance = 0.01";
+        assert_eq!(firing(rule, &rows), ["a category", "a number"]);
+    }
 }

@@ -194,7 +194,7 @@ impl ColumnGroups {
         if let Some(group) = only_group(groups) {
             let state = &mut states[group];
             if let Values::Numeric(column) | Values::Temporal(column) = &mut state.values {
-                column.observe_array(values, &mut state.counts);
+                column.observe_valid(values.values(), values.nulls(), &mut state.counts);
             }
             return;
         }

@@ -9,6 +9,7 @@ pub use kind::{ColumnKind, ColumnOptions, spark_type_name};
 pub use values::{CategoryColumn, NumericColumn};
 
 use arrow::array::{Array, ArrayRef};
+use arrow::buffer::NullBuffer;
 
 use crate::state::codec::{self, Reader, Writer};
 use crate::state::{Counts, MergeableState};
@@ -73,6 +74,62 @@ impl ColumnState {
             *self = state;
         }
         result
+    }
+
+    /// The state of numbers, with the default limits.
+    ///
+    /// ```
+    /// use limno_metrics::ColumnState;
+    ///
+    /// let profile = ColumnState::of_numbers(&[3.0, 1.0, f64::NAN]).freeze().profile();
+    /// assert_eq!((profile.avg, profile.max, profile.num_nan), (Some(2.0), Some(3.0), Some(1)));
+    /// ```
+    #[must_use]
+    pub fn of_numbers(values: &[f64]) -> Self {
+        let mut column = NumericColumn::empty(&ColumnOptions::new(ColumnKind::Numeric));
+        let mut counts = Counts { rows: values.len() as u64, ..Counts::default() };
+        column.observe_values(values, &mut counts);
+        Self { counts, values: Values::Numeric(Box::new(column)) }
+    }
+
+    /// The state of categories, with the default limits.
+    ///
+    /// ```
+    /// use limno_metrics::ColumnState;
+    ///
+    /// let profile = ColumnState::of_categories(["red", "blue", "red"]).freeze().profile();
+    /// assert_eq!(profile.frequent_items.unwrap()[0], ("red".to_owned(), 2));
+    /// ```
+    #[must_use]
+    pub fn of_categories<'a>(values: impl IntoIterator<Item = &'a str>) -> Self {
+        let mut column = CategoryColumn::empty(&ColumnOptions::new(ColumnKind::Categorical));
+        let mut counts = Counts::default();
+        for value in values {
+            counts.rows += 1;
+            column.categories.observe(value.as_bytes(), Some(value.chars().count() as u64), 1);
+        }
+        Self { counts, values: Values::Category(Box::new(column)) }
+    }
+
+    /// Adds numbers without building an array: those that `validity` marks as null count as such.
+    ///
+    /// # Errors
+    /// When the column is not numeric, or `validity` has another length.
+    pub fn observe_numbers(&mut self, values: &[f64], validity: Option<&NullBuffer>) -> Result<()> {
+        if let Some(validity) = validity.filter(|validity| validity.len() != values.len()) {
+            return Err(Error::invalid_argument(format!(
+                "{} values, but {} marks of nulls",
+                values.len(),
+                validity.len()
+            )));
+        }
+        let Values::Numeric(column) = &mut self.values else {
+            return Err(Error::invalid_argument(format!("numbers do not fit a {} column", self.kind())));
+        };
+        self.counts.rows += values.len() as u64;
+        self.counts.nulls += validity.map_or(0, |validity| validity.null_count() as u64);
+        column.observe_valid(values, validity, &mut self.counts);
+        Ok(())
     }
 
     /// Builds the state of one whole array.

@@ -1,6 +1,6 @@
 //! The states of the values of one column: numbers and times, or categories.
 
-use arrow::array::{Array, Float64Array};
+use arrow::buffer::NullBuffer;
 
 use super::ColumnOptions;
 use crate::kernel::spread;
@@ -63,16 +63,16 @@ impl NumericColumn {
         });
     }
 
-    /// Adds the values of an array that are not null, and to `counts` the special ones among them.
-    pub(crate) fn observe_array(&mut self, values: &Float64Array, counts: &mut Counts) {
-        let Some(nulls) = values.nulls().filter(|nulls| nulls.null_count() > 0) else {
-            self.observe_values(values.values(), counts);
+    /// Adds the values that are not null, and to `counts` the special ones among them.
+    pub(crate) fn observe_valid(&mut self, values: &[f64], validity: Option<&NullBuffer>, counts: &mut Counts) {
+        let Some(nulls) = validity.filter(|nulls| nulls.null_count() > 0) else {
+            self.observe_values(values, counts);
             return;
         };
         // Runs of values are copied together, a part at a time that stays in the cache.
         let mut together = Vec::with_capacity(TOGETHER);
         for (from, to) in nulls.valid_slices() {
-            let mut run = &values.values()[from..to];
+            let mut run = &values[from..to];
             while !run.is_empty() {
                 let (head, tail) = run.split_at(run.len().min(TOGETHER - together.len()));
                 together.extend_from_slice(head);

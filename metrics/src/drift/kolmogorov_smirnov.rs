@@ -8,7 +8,9 @@
 //!
 //! The p-value is that of the one-sample two-sided statistic at k = nm/(n+m), rounded half to even and at least 1,
 //! as scipy's `ks_2samp(method="asymp")` has it. Source: J. Hodges, *The significance probability of the Smirnov
-//! two-sample test*, Arkiv för Matematik 3 (1958).
+//! two-sample test*, Arkiv för Matematik 3 (1958). The critical value is of the same distribution.
+
+use std::cell::Cell;
 
 use crate::distribution;
 use crate::state::{Bucket, Buckets};
@@ -57,6 +59,36 @@ pub fn kolmogorov_smirnov(baseline: &Buckets, current: &Buckets) -> Option<Kolmo
     let error = if upper > lower { as_share(upper - lower) } else { 0.0 };
     let pvalue = distribution::kolmogorov_sf(statistic, effective_size(n, m));
     Some(KolmogorovSmirnov { statistic, error, pvalue })
+}
+
+/// The distance that samples of `n` and `m` values of one distribution pass with probability `alpha`; `None` if a
+/// sample is empty, or if `alpha` is not between 0 and 1.
+///
+/// ```
+/// use limno_metrics::drift::kolmogorov_smirnov_critical_value;
+///
+/// // About 1.3581·√((n + m)/(nm)) for large samples.
+/// let critical = kolmogorov_smirnov_critical_value(0.05, 20_000, 20_000).unwrap();
+/// assert!((critical - 0.013581).abs() < 1e-4);
+/// ```
+#[must_use]
+pub fn kolmogorov_smirnov_critical_value(alpha: f64, n: u64, m: u64) -> Option<f64> {
+    (n > 0 && m > 0 && alpha > 0.0 && alpha < 1.0).then(|| critical_value(alpha, effective_size(n, m)))
+}
+
+thread_local! {
+    /// The last level, size and value: the columns of a window mostly have one size, and an inversion takes milliseconds.
+    static LAST: Cell<(f64, u64, f64)> = const { Cell::new((0.0, 0, 0.0)) };
+}
+
+fn critical_value(alpha: f64, n: u64) -> f64 {
+    let (last_alpha, last_n, value) = LAST.get();
+    if last_n == n && last_alpha.to_bits() == alpha.to_bits() {
+        return value;
+    }
+    let value = distribution::kolmogorov_critical_value(alpha, n);
+    LAST.set((alpha, n, value));
+    value
 }
 
 fn count(bucket: Option<&Bucket>) -> u64 {

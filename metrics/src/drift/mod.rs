@@ -3,30 +3,53 @@
 //! Each statistic has a file of its own with its definition and source. [`compare`] computes all that apply.
 
 mod chi_squared;
+mod cramer_von_mises;
+mod cramers_v;
+mod hellinger;
 mod jensen_shannon;
 mod kolmogorov_smirnov;
+mod kullback_leibler;
 mod population_stability_index;
 mod total_variation;
 mod wasserstein;
+mod wasserstein_normalized;
 
 pub use chi_squared::chi_squared;
+pub use cramer_von_mises::{CramerVonMises, cramer_von_mises};
+pub use cramers_v::cramers_v;
+pub use hellinger::hellinger;
 pub use jensen_shannon::jensen_shannon;
-pub use kolmogorov_smirnov::{KolmogorovSmirnov, kolmogorov_smirnov};
-pub use population_stability_index::{BinContribution, PROPORTION_FLOOR, population_stability_index};
+pub use kolmogorov_smirnov::{KolmogorovSmirnov, kolmogorov_smirnov, kolmogorov_smirnov_critical_value};
+pub use kullback_leibler::kullback_leibler;
+pub use population_stability_index::{
+    BinContribution, PROPORTION_FLOOR, population_stability_index, population_stability_index_critical_value,
+    population_stability_index_pvalue,
+};
 pub use total_variation::{l_infinity, total_variation, unseen_share};
-pub use wasserstein::wasserstein;
+pub use wasserstein::{NumericSide, wasserstein};
+pub use wasserstein_normalized::wasserstein_normalized;
 
 use crate::binning::{self, Bin, Bins};
 use crate::column::{ColumnKind, Values};
 use crate::profile::FrozenColumn;
+use crate::state::Buckets;
 use crate::state::categories::Pairing;
-use crate::{Error, Result};
+use crate::{Certified, Error, Result};
 
 /// How a pair is compared.
-#[derive(Debug, Clone, Default, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct DriftOptions {
-    /// The bins of numeric columns for PSI and the binned Jensen–Shannon distance.
+    /// The bins of numeric columns: of PSI, the Jensen–Shannon and Hellinger distances and the Kullback–Leibler
+    /// divergence.
     pub bins: Bins,
+    /// The probability with which equal distributions pass a critical value, between 0 and 1.
+    pub alpha: f64,
+}
+
+impl Default for DriftOptions {
+    fn default() -> Self {
+        Self { bins: Bins::default(), alpha: 0.05 }
+    }
 }
 
 /// A statistic and the probability of one at least as large under equal distributions.
@@ -43,16 +66,32 @@ pub struct Test {
 pub struct ColumnDrift {
     /// Two-sample Kolmogorov–Smirnov, with its certified error (numeric).
     pub ks: Option<KolmogorovSmirnov>,
-    /// First-order Wasserstein distance in the column's units (numeric).
-    pub wasserstein: Option<f64>,
+    /// The Kolmogorov–Smirnov distance that equal distributions pass with probability alpha (numeric).
+    pub ks_critical_value: Option<f64>,
+    /// First-order Wasserstein distance in the column's units, with its bounds (numeric).
+    pub wasserstein: Option<Certified>,
+    /// The same in units of the baseline's interquartile range (numeric).
+    pub wasserstein_normalized: Option<f64>,
+    /// Two-sample Cramér–von Mises, with the bounds of its statistic (numeric).
+    pub cramer_von_mises: Option<CramerVonMises>,
     /// Population stability index (numeric and categorical).
     pub psi: Option<f64>,
+    /// Its p-value (numeric and categorical).
+    pub psi_pvalue: Option<f64>,
+    /// The index that equal distributions pass with probability alpha (numeric and categorical).
+    pub psi_critical_value: Option<f64>,
     /// The bins behind `psi` with their parts of it.
     pub psi_bins: Vec<BinContribution>,
     /// Jensen–Shannon distance over categories, or over the bins of a numeric column.
     pub js: Option<f64>,
+    /// Hellinger distance over the same (numeric and categorical).
+    pub hellinger: Option<f64>,
+    /// Kullback–Leibler divergence of the current values from the baseline over the same, in nats.
+    pub kullback_leibler: Option<f64>,
     /// Two-sample χ² (categorical).
     pub chi_squared: Option<Test>,
+    /// Cramér's V (categorical).
+    pub cramers_v: Option<f64>,
     /// Total variation distance (categorical).
     pub tv: Option<f64>,
     /// L∞ distance (categorical).
@@ -61,8 +100,8 @@ pub struct ColumnDrift {
     pub unseen_share: Option<f64>,
     /// The level at which a numeric pair was compared.
     pub level: Option<u8>,
-    /// Whether categories were too many to count one by one: `tv` and `js` are then lower bounds, the rest
-    /// approximate.
+    /// Whether categories were too many to count one by one: `tv`, `js` and `hellinger` are then lower bounds,
+    /// the rest approximate.
     pub is_approximate: Option<bool>,
     /// Why numbers are missing that this kind of column usually has.
     pub reason: Option<String>,
@@ -84,7 +123,7 @@ pub fn compare(baseline: &FrozenColumn, current: &FrozenColumn, options: &DriftO
     let mut drift = match (&left.values, &right.values) {
         (Values::Category(left_values), Values::Category(right_values)) => {
             let pairing = left_values.categories.pair(&right_values.categories);
-            compare_categories(baseline, current, &pairing)
+            compare_categories(baseline, current, &pairing, options)
         }
         _ if left.kind() == ColumnKind::Numeric => compare_numbers(baseline, current, options),
         (Values::Opaque, _) => ColumnDrift {
@@ -117,22 +156,46 @@ fn compare_numbers(baseline: &FrozenColumn, current: &FrozenColumn, options: &Dr
     let mut drift = ColumnDrift { level: Some(level), ..ColumnDrift::default() };
     let ordered = binning::numeric(&left, &right, &options.bins);
     drift.ks = kolmogorov_smirnov(&left, &right);
-    drift.js = jensen_shannon(ordered.iter().map(counts_of));
+    drift.ks_critical_value = kolmogorov_smirnov_critical_value(options.alpha, left.total(), right.total());
+    drift.cramer_von_mises = cramer_von_mises(&left, &right);
+    let cells = || ordered.iter().map(counts_of);
+    drift.js = jensen_shannon(cells());
+    drift.hellinger = hellinger(cells());
+    drift.kullback_leibler = kullback_leibler(cells());
     let infinities = baseline.state().counts().infinities + current.state().counts().infinities;
     if infinities == 0 {
-        drift.wasserstein = wasserstein(&left, &right);
-        if drift.wasserstein.is_some_and(f64::is_infinite) {
+        drift.wasserstein = wasserstein(numeric_side(baseline, &left), numeric_side(current, &right));
+        if drift.wasserstein.is_some_and(|distance| distance.value.is_infinite()) {
             drift.wasserstein = None;
             drift.reason = Some("the Wasserstein distance is beyond the greatest double".to_owned());
+        }
+        if let Some(distance) = drift.wasserstein {
+            // Quartiles of the baseline are those of its own profile, not of the level of the pair.
+            let own = baseline.buckets().unwrap_or(&left);
+            drift.wasserstein_normalized = wasserstein_normalized(distance.value, own);
+            if drift.wasserstein_normalized.is_none() {
+                let why = "the comparison's interquartile range is 0 or out of all proportion";
+                drift.reason = Some(format!("{why}: no normalised Wasserstein distance"));
+            }
         }
     } else {
         drift.reason = Some(format!("{infinities} infinite values: no Wasserstein distance"));
     }
-    (drift.psi, drift.psi_bins) = psi_with_missing(ordered, baseline, current);
+    add_stability(&mut drift, ordered, baseline, current, options);
     drift
 }
 
-fn compare_categories(baseline: &FrozenColumn, current: &FrozenColumn, pairing: &Pairing) -> ColumnDrift {
+fn numeric_side<'a>(column: &FrozenColumn, buckets: &'a Buckets) -> NumericSide<'a> {
+    let (least, greatest) = column.extrema().unwrap_or((f64::NEG_INFINITY, f64::INFINITY));
+    NumericSide { buckets, mean: column.mean(), least, greatest }
+}
+
+fn compare_categories(
+    baseline: &FrozenColumn,
+    current: &FrozenColumn,
+    pairing: &Pairing,
+    options: &DriftOptions,
+) -> ColumnDrift {
     let cells = || pairing.cells.iter().map(|cell| (cell.left, cell.right));
     let bins = pairing
         .cells
@@ -146,37 +209,55 @@ fn compare_categories(baseline: &FrozenColumn, current: &FrozenColumn, pairing: 
             current: cell.right,
         })
         .collect();
-    let (psi, psi_bins) = psi_with_missing(bins, baseline, current);
-    ColumnDrift {
-        psi,
-        psi_bins,
+    let mut drift = ColumnDrift {
         js: jensen_shannon(cells()),
+        hellinger: hellinger(cells()),
+        kullback_leibler: kullback_leibler(cells()),
         chi_squared: chi_squared(cells()),
+        cramers_v: cramers_v(cells()),
         tv: total_variation(cells()),
         l_infinity: l_infinity(cells()),
         unseen_share: unseen_share(cells()),
         is_approximate: Some(!pairing.exact),
         ..ColumnDrift::default()
-    }
+    };
+    add_stability(&mut drift, bins, baseline, current, options);
+    drift
 }
 
-/// PSI over the bins, with nulls and NaN as bins of their own.
-fn psi_with_missing(
+/// PSI over the bins, with nulls and NaN as bins of their own, and what it means at these sizes.
+fn add_stability(
+    drift: &mut ColumnDrift,
     mut bins: Vec<Bin>,
     baseline: &FrozenColumn,
     current: &FrozenColumn,
-) -> (Option<f64>, Vec<BinContribution>) {
+    options: &DriftOptions,
+) {
     let (left, right) = (baseline.state().counts(), current.state().counts());
     for (label, left, right) in [("null", left.nulls, right.nulls), ("NaN", left.nan, right.nan)] {
         if left > 0 || right > 0 {
             bins.push(Bin { label: label.to_owned(), baseline: left, current: right });
         }
     }
-    population_stability_index(&bins)
+    (drift.psi, drift.psi_bins) = population_stability_index(&bins);
+    if let Some(index) = drift.psi {
+        let occurring = bins.iter().filter(|bin| bin.baseline > 0 || bin.current > 0).count();
+        let (n, m) = bins.iter().fold((0, 0), |(n, m), bin| (n + bin.baseline, m + bin.current));
+        drift.psi_pvalue = population_stability_index_pvalue(index, occurring, n, m);
+        drift.psi_critical_value = population_stability_index_critical_value(options.alpha, occurring, n, m);
+    }
 }
 
 const fn counts_of(bin: &Bin) -> (u64, u64) {
     (bin.baseline, bin.current)
+}
+
+/// f/n − g/m, from the exact numerator f·m − g·n: right to a few units in the last place, also where they nearly agree.
+#[expect(clippy::cast_precision_loss, reason = "the difference is rounded here, once")]
+fn share_difference((f, n): (u64, u64), (g, m): (u64, u64)) -> f64 {
+    let (left, right) = (u128::from(f) * u128::from(m), u128::from(g) * u128::from(n));
+    let share = left.abs_diff(right) as f64 / (u128::from(n) * u128::from(m)) as f64;
+    if left < right { -share } else { share }
 }
 
 /// Sums both sides of paired counts; `None` if one is empty.

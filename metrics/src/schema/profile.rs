@@ -26,6 +26,9 @@ pub const PROFILE_METRICS: &[&str] = &[
     "percent_zeros",
     "percent_distinct",
     "num_infinite",
+    "skewness",
+    "skewness_error",
+    "quantile_error",
 ];
 
 /// The schema; `model_id` is the user's name of the model column of an inference log.
@@ -71,6 +74,9 @@ pub fn profile_schema(model_id: Option<&str>) -> SchemaRef {
         bigint("num_infinite"),
         Field::new("distinct_is_exact", DataType::Boolean, true),
         Field::new("level", DataType::Int32, true),
+        double("quantile_error"),
+        double("skewness"),
+        double("skewness_error"),
         Field::new("window_complete", DataType::Boolean, true),
         string("reason"),
         Field::new("refreshed_at", timestamp(), true),

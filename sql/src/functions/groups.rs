@@ -134,7 +134,7 @@ impl StateGroups {
         let mut encoded = BinaryBuilder::new();
         for state in states {
             match state {
-                Some(state) => encoded.append_value(state.encode().map_err(external)?),
+                Some(state) => encoded.append_value(state.encode()),
                 None => encoded.append_null(),
             }
         }
