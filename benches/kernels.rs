@@ -40,26 +40,21 @@ fn measure(race: Race, column: &Float64Array) -> Vec<Outcome> {
     // Sums, histogram and sort take no nulls and get the values without them; the others get the column as it is.
     let present = &present(column)[..];
     let (whole, batches) = (std::slice::from_ref(column), &contenders::batches(column)[..]);
-    let (mut for_sums, mut for_whole, mut for_batches, mut for_open) = Default::default();
     let mut open = contenders::empty_numbers();
     let contenders = vec![
         Contender::plain("arrow sum", || arrow::compute::sum(black_box(column))),
         Contender::plain("loop: sum", || contenders::naive_sum(black_box(column))),
         Contender::plain("arrow min and max", || contenders::arrow_extrema(black_box(column))),
         Contender::plain("loop: counts, extrema, Σx, Σx²", || contenders::naive_numbers(black_box(column))),
-        Contender::fresh("exact Σx, Σx²", || (), |()| contenders::exact_sums(black_box(present), &mut for_sums)),
+        Contender::fresh("exact Σx, Σx²", || (), |()| contenders::exact_sums(black_box(present))),
         Contender::fresh("histogram", histogram, |mut histogram| {
-            contenders::observe_histogram(&mut histogram, black_box(present));
+            histogram.observe_slice(black_box(present));
             histogram
         }),
-        Contender::fresh("numeric state", || (), |()| contenders::numbers_of(black_box(whole), &mut for_whole)),
-        Contender::fresh(
-            "numeric state, in batches",
-            || (),
-            |()| contenders::numbers_of(black_box(batches), &mut for_batches),
-        ),
+        Contender::fresh("numeric state", || (), |()| contenders::numbers_of(black_box(whole))),
+        Contender::fresh("numeric state, in batches", || (), |()| contenders::numbers_of(black_box(batches))),
         Contender::plain("numeric state, values seen before", || {
-            open.observe(black_box(column.values()), column.nulls(), &mut for_open);
+            open.observe(black_box(column.values()), column.nulls());
         }),
         Contender::fresh("column state, with distinct", || (), |()| contenders::column_state(black_box(whole))),
         Contender::fresh("column state, in batches", || (), |()| contenders::column_state(black_box(batches))),

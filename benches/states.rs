@@ -3,7 +3,6 @@
 //!
 //! `cargo bench -p limno-benches --no-default-features --bench states -- [--section WORD] [--distribution WORD] [--rows N]`
 
-use std::cell::RefCell;
 use std::hint::black_box;
 use std::slice;
 use std::time::{Duration, Instant};
@@ -14,8 +13,7 @@ use limno_benches::contenders::{self, column_groups, column_state, numbers_of};
 use limno_benches::data::{Distribution, Side, present};
 use limno_benches::harness::{Contender, Outcome, Race, Table, print_outcomes, say, short};
 use limno_benches::smirnov;
-use limno_benches::summaries::{Failure, Summary, distinct, histogram, hll, kll, numbers, req, tdigest};
-use limno_metrics::state::SumScratch;
+use limno_benches::summaries::{Failure, Summary, distinct, histogram, hll, kll, req, tdigest};
 
 const ROWS: usize = 1_000_000;
 /// States in the sections about many of them.
@@ -64,13 +62,12 @@ fn update<'a, S: Summary>(name: &str, values: &'a [f64], empty: impl Fn() -> Res
 }
 
 fn updates(arguments: &Arguments, rows: usize) {
-    let scratch = RefCell::new(SumScratch::default());
     let mut columns = Vec::new();
     for distribution in arguments.distributions() {
         let values = &present(&distribution.column(Side::Baseline, rows))[..];
         let contenders = vec![
             update("our histogram", values, || Ok(histogram())),
-            update("our numeric state", values, || Ok(numbers(&scratch))),
+            update("our numeric state", values, || Ok(contenders::empty_numbers())),
             update("KLL 200", values, || kll(200)),
             update("KLL 2000", values, || kll(2000)),
             update("REQ 12", values, || req(12)),
@@ -85,7 +82,6 @@ fn updates(arguments: &Arguments, rows: usize) {
 }
 
 fn sizes(arguments: &Arguments, rows: usize) -> Result<(), Failure> {
-    let scratch = RefCell::new(SumScratch::default());
     let mut table = Table::new(["bytes encoded (on the heap)"]);
     for distribution in arguments.distributions() {
         let column = distribution.column(Side::Baseline, rows);
@@ -95,8 +91,8 @@ fn sizes(arguments: &Arguments, rows: usize) -> Result<(), Failure> {
             distribution.name(),
             [
                 ("our histogram", size(histogram(), values)?),
-                ("our numeric state", size(numbers(&scratch), values)?),
-                ("our column state", format!("{} ({})", state.encode()?.len(), state.heap_size())),
+                ("our numeric state", size(contenders::empty_numbers(), values)?),
+                ("our column state", format!("{} ({})", state.encode().len(), state.heap_size())),
                 ("KLL 200", size(kll(200)?, values)?),
                 ("KLL 2000", size(kll(2000)?, values)?),
                 ("REQ 12", size(req(12)?, values)?),
@@ -132,23 +128,19 @@ fn many(arguments: &Arguments) {
 fn many_of(race: Race, column: &Float64Array, each: usize) -> Vec<Outcome> {
     let pieces: Vec<Float64Array> = (0..STATES).map(|index| column.slice(index * each % RING, each)).collect();
     let pieces = &pieces[..];
-    let mut scratches: [SumScratch; 4] = Default::default();
-    let [for_one, for_one_encoded, for_many, for_many_encoded] = &mut scratches;
-    let one = |scratch: &mut SumScratch| vec![numbers_of(black_box(pieces), scratch)];
-    let several = |scratch: &mut SumScratch| {
-        black_box(pieces).iter().map(|piece| numbers_of(slice::from_ref(piece), scratch)).collect::<Vec<_>>()
-    };
+    let one = || vec![numbers_of(black_box(pieces))];
+    let several = || black_box(pieces).iter().map(|piece| numbers_of(slice::from_ref(piece))).collect::<Vec<_>>();
     let encoded = |states: Vec<contenders::Numbers>| {
-        let bytes: Result<Vec<_>, _> = states.iter().map(contenders::Numbers::encode).collect();
+        let bytes: Vec<_> = states.iter().map(contenders::Numbers::encode).collect();
         (states, bytes)
     };
     let several_columns =
         || black_box(pieces).iter().map(|piece| column_state(slice::from_ref(piece))).collect::<Vec<_>>();
     let mut contenders = vec![
-        Contender::fresh("one numeric state", || (), |()| one(for_one)),
-        Contender::fresh("many numeric states", || (), |()| several(for_many)),
-        Contender::fresh("one numeric state, encoded", || (), |()| encoded(one(for_one_encoded))),
-        Contender::fresh("many numeric states, encoded", || (), |()| encoded(several(for_many_encoded))),
+        Contender::fresh("one numeric state", || (), |()| one()),
+        Contender::fresh("many numeric states", || (), |()| several()),
+        Contender::fresh("one numeric state, encoded", || (), |()| encoded(one())),
+        Contender::fresh("many numeric states, encoded", || (), |()| encoded(several())),
         Contender::fresh("one column state", || (), |()| column_state(black_box(pieces))),
         Contender::fresh("many column states", || (), |()| several_columns()),
     ];
@@ -161,7 +153,6 @@ fn many_of(race: Race, column: &Float64Array, each: usize) -> Vec<Outcome> {
 }
 
 fn merge(arguments: &Arguments) -> Result<(), Failure> {
-    let scratch = RefCell::new(SumScratch::default());
     for each in [1000, 10_000] {
         let mut columns = Vec::new();
         for distribution in arguments.distributions_or(&FEW) {
@@ -169,7 +160,7 @@ fn merge(arguments: &Arguments) -> Result<(), Failure> {
             let pieces: Vec<&[f64]> = values.chunks(values.len().div_ceil(STATES)).collect();
             let contenders = vec![
                 merging("our histogram", &pieces, || Ok(histogram()))?,
-                merging("our numeric state", &pieces, || Ok(numbers(&scratch)))?,
+                merging("our numeric state", &pieces, || Ok(contenders::empty_numbers()))?,
                 merging("KLL 200", &pieces, || kll(200))?,
                 merging("KLL 2000", &pieces, || kll(2000))?,
                 merging("REQ 12", &pieces, || req(12))?,

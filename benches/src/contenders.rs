@@ -7,7 +7,7 @@ use arrow::buffer::NullBuffer;
 use limno_metrics::Result;
 use limno_metrics::column::{ColumnGroups, ColumnKind, ColumnOptions, ColumnState};
 use limno_metrics::state::codec::Writer;
-use limno_metrics::state::{Counts, ExactSums, Extrema, Histogram, MergeableState, SumScratch};
+use limno_metrics::state::{Counts, ExactSums, MergeableState};
 
 /// Buckets at most, as columns have them by default.
 pub const MAX_BUCKETS: u32 = 4096;
@@ -89,65 +89,29 @@ pub fn sort(mut values: Vec<f64>) -> Vec<f64> {
 
 /// Our exact sums of values of which none is null.
 #[must_use]
-pub fn exact_sums(values: &[f64], scratch: &mut SumScratch) -> ExactSums {
+pub fn exact_sums(values: &[f64]) -> ExactSums {
     let mut sums = ExactSums::default();
-    sums.observe_slice(values, scratch);
+    sums.observe_slice(values);
     sums
 }
 
-/// Adds values of which none is null or NaN to our histogram.
-pub fn observe_histogram(histogram: &mut Histogram, values: &[f64]) {
-    for &value in values {
-        histogram.observe(value);
-    }
-}
-
-/// Our full numeric state, put together from its parts: counts, extrema, exact sums, histogram.
+/// Our full numeric state with its counts: extrema, exact sums, histogram.
 #[derive(Debug, Clone)]
 pub struct Numbers {
     counts: Counts,
-    extrema: Extrema,
-    sums: ExactSums,
-    histogram: Histogram,
+    numbers: limno_metrics::state::Numbers,
 }
 
 impl Numbers {
     /// Nothing seen yet.
     #[must_use]
     pub fn empty(max_buckets: u32) -> Self {
-        Self {
-            counts: Counts::default(),
-            extrema: Extrema::default(),
-            sums: ExactSums::default(),
-            histogram: Histogram::empty(max_buckets),
-        }
+        Self { counts: Counts::default(), numbers: limno_metrics::state::Numbers::empty(max_buckets) }
     }
 
     /// Adds values; those that are not valid are null.
-    pub fn observe(&mut self, values: &[f64], validity: Option<&NullBuffer>, scratch: &mut SumScratch) {
-        self.counts.rows += values.len() as u64;
-        match validity.filter(|validity| validity.null_count() > 0) {
-            None => self.observe_present(values, scratch),
-            Some(validity) => {
-                self.counts.nulls += validity.null_count() as u64;
-                let present: Vec<f64> = validity.valid_indices().map(|row| values[row]).collect();
-                self.observe_present(&present, scratch);
-            }
-        }
-    }
-
-    fn observe_present(&mut self, values: &[f64], scratch: &mut SumScratch) {
-        for &value in values {
-            if value.is_nan() {
-                self.counts.nan += 1;
-                continue;
-            }
-            self.counts.zeros += u64::from(value == 0.0);
-            self.counts.infinities += u64::from(value.is_infinite());
-            self.extrema.observe(value);
-            self.histogram.observe(value);
-        }
-        self.sums.observe_slice(values, scratch);
+    pub fn observe(&mut self, values: &[f64], validity: Option<&NullBuffer>) {
+        self.numbers.observe(values, validity, &mut self.counts);
     }
 
     /// Merges.
@@ -156,28 +120,22 @@ impl Numbers {
     /// As [`MergeableState::merge`].
     pub fn merge(&mut self, other: &Self) -> Result<()> {
         self.counts.merge(&other.counts)?;
-        self.extrema.merge(&other.extrema)?;
-        self.sums.merge(&other.sums)?;
-        self.histogram.merge(&other.histogram)
+        self.numbers.merge(&other.numbers)
     }
 
     /// The encoding.
-    ///
-    /// # Errors
-    /// As [`Writer::finish`].
-    pub fn encode(&self) -> Result<Vec<u8>> {
+    #[must_use]
+    pub fn encode(&self) -> Vec<u8> {
         let mut out = Writer::default();
         self.counts.encode(&mut out);
-        self.extrema.encode(&mut out);
-        self.sums.encode(&mut out);
-        self.histogram.encode(&mut out);
+        self.numbers.encode(&mut out);
         out.finish()
     }
 
     /// Bytes held on the heap, about.
     #[must_use]
     pub fn heap_size(&self) -> usize {
-        self.sums.heap_size() + self.histogram.heap_size()
+        self.numbers.heap_size()
     }
 }
 
@@ -194,10 +152,11 @@ pub fn empty_column() -> ColumnState {
 }
 
 /// Our full numeric state of some batches.
-pub fn numbers_of(batches: &[Float64Array], scratch: &mut SumScratch) -> Numbers {
+#[must_use]
+pub fn numbers_of(batches: &[Float64Array]) -> Numbers {
     let mut numbers = empty_numbers();
     for batch in batches {
-        numbers.observe(batch.values(), batch.nulls(), scratch);
+        numbers.observe(batch.values(), batch.nulls());
     }
     numbers
 }

@@ -7,9 +7,9 @@ use datasketches::kll::{KllFloat, KllSketch};
 use datasketches::req::{RankAccuracy, ReqFloat, ReqSketch};
 use datasketches::tdigest::TDigestMut;
 use limno_metrics::state::codec::Writer;
-use limno_metrics::state::{Distinct, Histogram, MergeableState, SumScratch};
+use limno_metrics::state::{Distinct, Histogram, MergeableState};
 
-use crate::contenders::{MAX_BUCKETS, Numbers, empty_numbers, observe_histogram};
+use crate::contenders::{MAX_BUCKETS, Numbers};
 
 /// Whatever can go wrong in a bench.
 pub type Failure = Box<dyn std::error::Error>;
@@ -45,19 +45,6 @@ pub trait Summary: Sized {
 #[must_use]
 pub fn histogram() -> Histogram {
     Histogram::empty(MAX_BUCKETS)
-}
-
-/// Our full numeric state with the space that it sums in, which a process has once.
-#[derive(Debug)]
-pub struct NumbersWithSpace<'a> {
-    numbers: Numbers,
-    scratch: &'a std::cell::RefCell<SumScratch>,
-}
-
-/// Our full numeric state.
-#[must_use]
-pub fn numbers(scratch: &std::cell::RefCell<SumScratch>) -> NumbersWithSpace<'_> {
-    NumbersWithSpace { numbers: empty_numbers(), scratch }
 }
 
 /// Our distinct counter.
@@ -101,7 +88,7 @@ pub fn hll() -> Result<HllSketch, Failure> {
 fn frame(state: &impl MergeableState) -> Result<Vec<u8>, Failure> {
     let mut out = Writer::default();
     state.encode(&mut out);
-    Ok(out.finish()?)
+    Ok(out.finish())
 }
 
 /// Our states merge alike.
@@ -114,7 +101,7 @@ fn fold<S: MergeableState>(parts: &[S], mut into: S) -> Result<S, Failure> {
 
 impl Summary for Histogram {
     fn observe(&mut self, values: &[f64]) -> Result<(), Failure> {
-        observe_histogram(self, values);
+        self.observe_slice(values);
         Ok(())
     }
 
@@ -133,9 +120,7 @@ impl Summary for Histogram {
 
 impl Summary for Distinct {
     fn observe(&mut self, values: &[f64]) -> Result<(), Failure> {
-        for value in values {
-            Self::observe(self, value.to_bits());
-        }
+        self.observe_numbers(values);
         Ok(())
     }
 
@@ -152,25 +137,25 @@ impl Summary for Distinct {
     }
 }
 
-impl Summary for NumbersWithSpace<'_> {
+impl Summary for Numbers {
     fn observe(&mut self, values: &[f64]) -> Result<(), Failure> {
-        self.numbers.observe(values, None, &mut self.scratch.borrow_mut());
+        Self::observe(self, values, None);
         Ok(())
     }
 
     fn merged(parts: &[Self], mut empty: Self) -> Result<Self, Failure> {
         for part in parts {
-            empty.numbers.merge(&part.numbers)?;
+            empty.merge(part)?;
         }
         Ok(empty)
     }
 
     fn encode(&self) -> Result<Vec<u8>, Failure> {
-        Ok(self.numbers.encode()?)
+        Ok(Self::encode(self))
     }
 
     fn heap_size(&self) -> Option<usize> {
-        Some(self.numbers.heap_size())
+        Some(Self::heap_size(self))
     }
 }
 

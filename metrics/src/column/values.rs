@@ -7,11 +7,10 @@ use crate::kernel::spread;
 use crate::key::key_of;
 use crate::state::codec::{Reader, Writer};
 use crate::state::histogram::Departed;
+use crate::state::numbers::for_valid;
 use crate::state::{Categories, Counts, Distinct, ExactSums, Histogram, MergeableState, Numbers};
 use crate::{Error, Result};
 
-/// Values without nulls that are looked at together.
-const TOGETHER: usize = 4096;
 /// Integers beyond this are not all doubles, so their doubles do not tell them apart.
 pub(crate) const EXACT_INTEGERS: u64 = 1 << 53;
 /// Decimal fractions of more digits than fifteen may share a double.
@@ -65,25 +64,7 @@ impl NumericColumn {
 
     /// Adds the values that are not null, and to `counts` the special ones among them.
     pub(crate) fn observe_valid(&mut self, values: &[f64], validity: Option<&NullBuffer>, counts: &mut Counts) {
-        let Some(nulls) = validity.filter(|nulls| nulls.null_count() > 0) else {
-            self.observe_values(values, counts);
-            return;
-        };
-        // Runs of values are copied together, a part at a time that stays in the cache.
-        let mut together = Vec::with_capacity(TOGETHER);
-        for (from, to) in nulls.valid_slices() {
-            let mut run = &values[from..to];
-            while !run.is_empty() {
-                let (head, tail) = run.split_at(run.len().min(TOGETHER - together.len()));
-                together.extend_from_slice(head);
-                run = tail;
-                if together.len() == TOGETHER {
-                    self.observe_values(&together, counts);
-                    together.clear();
-                }
-            }
-        }
-        self.observe_values(&together, counts);
+        for_valid(values, validity, |run| self.observe_values(run, counts));
     }
 
     /// Adds non-null numbers of which some may share their doubles with others: `raw` are all of them as integers,

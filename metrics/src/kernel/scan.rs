@@ -35,60 +35,70 @@ impl Scan {
 
 /// Looks at every value.
 pub(crate) fn scan(tier: Tier, values: &[f64]) -> Scan {
-    let marks = marks(tier, values);
-    if marks.nan > 0 {
-        let numbers: Vec<f64> = values.iter().copied().filter(|value| !value.is_nan()).collect();
-        return Scan { nan: marks.nan.cast_unsigned(), ..scan(tier, &numbers) };
-    }
     if values.is_empty() {
         let (least, greatest) = (f64::INFINITY, f64::NEG_INFINITY);
         return Scan { least, greatest, smallest: f64::INFINITY, zeros: 0, nan: 0 };
     }
-    let value_of = |ordered: i64| f64::from_bits((ordered ^ ((ordered >> 63) & i64::MAX)).cast_unsigned());
-    let is_all_zero = marks.smallest == i64::MAX;
-    Scan {
-        // Adding +0.0 turns −0.0 into +0.0.
-        least: value_of(marks.least) + 0.0,
-        greatest: value_of(marks.greatest) + 0.0,
-        smallest: if is_all_zero {
-            f64::INFINITY
-        } else {
-            f64::from_bits((marks.smallest ^ i64::MIN).cast_unsigned() + 1)
-        },
-        zeros: marks.zeros.cast_unsigned(),
-        nan: 0,
+    let ends = ends(tier, values);
+    // As integers NaN stand at both ends.
+    if ends.greatest > INFINITE || ends.least < !INFINITE {
+        let numbers: Vec<f64> = values.iter().copied().filter(|value| !value.is_nan()).collect();
+        return Scan { nan: (values.len() - numbers.len()) as u64, ..scan(tier, &numbers) };
     }
+    let value_of = |ordered: i64| f64::from_bits((ordered ^ ((ordered >> 63) & i64::MAX)).cast_unsigned());
+    let mut smallest = f64::from_bits(ends.smallest.cast_unsigned());
+    let mut zeros = 0;
+    if ends.smallest == 0 {
+        let few = zeros_and_smallest(tier, values);
+        zeros = few.0.cast_unsigned();
+        let is_all_zero = few.1 == i64::MAX;
+        smallest = if is_all_zero { f64::INFINITY } else { f64::from_bits((few.1 ^ i64::MIN).cast_unsigned() + 1) };
+    }
+    // Adding +0.0 turns −0.0 into +0.0.
+    Scan { least: value_of(ends.least) + 0.0, greatest: value_of(ends.greatest) + 0.0, smallest, zeros, nan: 0 }
 }
 
-/// A scan in integers, whose order the compiler may change, so that it makes lanes of the loop by itself.
-struct Marks {
-    /// Doubles as signed integers of the same order, NaN at both ends.
+/// The ends of a slice in integers, whose order the compiler may change, so that it makes lanes of the loop by itself.
+struct Ends {
+    /// Doubles as signed integers of the same order.
     least: i64,
     greatest: i64,
-    /// Magnitudes less one, zero being the greatest, as signed integers of the same order.
+    /// The least magnitude, zero among them.
     smallest: i64,
-    zeros: i64,
-    nan: i64,
 }
 
 dispatch! {
-    fn marks(values: &[f64]) -> Marks = body
+    fn ends(values: &[f64]) -> Ends = ends_body
+}
+
+dispatch! {
+    /// The number of zeros and the least magnitude of the others less one, as a signed integer of the same order.
+    fn zeros_and_smallest(values: &[f64]) -> (i64, i64) = zeros_body
 }
 
 #[inline(always)]
-fn body<const FMA: bool>(values: &[f64]) -> Marks {
-    let (mut least, mut greatest, mut smallest, mut zeros, mut nan) = (i64::MAX, i64::MIN, i64::MAX, 0, 0);
+fn ends_body<const FMA: bool>(values: &[f64]) -> Ends {
+    let (mut least, mut greatest, mut smallest) = (i64::MAX, i64::MIN, i64::MAX);
     for value in values {
         let bits = value.to_bits().cast_signed();
-        let magnitude = bits & i64::MAX;
         let ordered = bits ^ ((bits >> 63) & i64::MAX);
         least = least.min(ordered);
         greatest = greatest.max(ordered);
-        smallest = smallest.min(magnitude.wrapping_sub(1) ^ i64::MIN);
-        zeros += i64::from(magnitude == 0);
-        nan += i64::from(magnitude > INFINITE);
+        smallest = smallest.min(bits & i64::MAX);
     }
-    Marks { least, greatest, smallest, zeros, nan }
+    Ends { least, greatest, smallest }
+}
+
+#[inline(always)]
+fn zeros_body<const FMA: bool>(values: &[f64]) -> (i64, i64) {
+    let (mut zeros, mut smallest) = (0, i64::MAX);
+    for value in values {
+        let magnitude = value.to_bits().cast_signed() & i64::MAX;
+        zeros += i64::from(magnitude == 0);
+        // Zero becomes the greatest.
+        smallest = smallest.min(magnitude.wrapping_sub(1) ^ i64::MIN);
+    }
+    (zeros, smallest)
 }
 
 #[cfg(test)]

@@ -149,7 +149,7 @@ impl Distinct {
     }
 
     /// Adds numbers, none of them NaN, by their keys.
-    pub(crate) fn observe_numbers(&mut self, values: &[f64]) {
+    pub fn observe_numbers(&mut self, values: &[f64]) {
         let mut buffer = [0; HASHES];
         for chunk in values.chunks(HASHES) {
             if let Repr::Registers(registers) = &mut self.repr {

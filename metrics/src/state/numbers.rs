@@ -3,6 +3,8 @@
 //! While the histogram is exact it holds every value, so it answers the sums too, and nothing else is kept. When it
 //! leaves level 0 the sums are opened with all the values so far, and from then on see every value themselves.
 
+use arrow::buffer::NullBuffer;
+
 use super::codec::{Reader, Writer};
 use super::histogram::{Departed, OBSERVED};
 use super::{Counts, ExactSums, Histogram, MergeableState};
@@ -24,10 +26,11 @@ impl Numbers {
         Self { histogram: Histogram::empty(max_buckets), sums: None }
     }
 
-    /// Adds non-null values, and to `counts` the rows and the special values among them.
-    pub fn observe(&mut self, values: &[f64], counts: &mut Counts) {
+    /// Adds the values that are not null, and to `counts` the rows and the special values among them.
+    pub fn observe(&mut self, values: &[f64], validity: Option<&NullBuffer>, counts: &mut Counts) {
         counts.rows += values.len() as u64;
-        self.observe_chunks(values, counts, |_, _| ());
+        counts.nulls += validity.map_or(0, |validity| validity.null_count() as u64);
+        for_valid(values, validity, |run| self.observe_chunks(run, counts, |_, _| ()));
     }
 
     /// Adds non-null values and counts the special ones. After each part `then` gets its values without NaN, and what
@@ -124,6 +127,28 @@ impl Numbers {
         }
         Ok(departed)
     }
+}
+
+/// Calls `then` with all values that are not null, in runs.
+pub(crate) fn for_valid(values: &[f64], validity: Option<&NullBuffer>, mut then: impl FnMut(&[f64])) {
+    let Some(nulls) = validity.filter(|nulls| nulls.null_count() > 0) else {
+        return then(values);
+    };
+    // Short runs are copied together, a part at a time that stays in the cache.
+    let mut together = Vec::with_capacity(OBSERVED);
+    for (from, to) in nulls.valid_slices() {
+        let mut run = &values[from..to];
+        while !run.is_empty() {
+            let (head, tail) = run.split_at(run.len().min(OBSERVED - together.len()));
+            together.extend_from_slice(head);
+            run = tail;
+            if together.len() == OBSERVED {
+                then(&together);
+                together.clear();
+            }
+        }
+    }
+    then(&together);
 }
 
 impl MergeableState for Numbers {

@@ -76,7 +76,7 @@ pub(super) fn level_of_values(values: &[f64], limit: u32) -> Option<u8> {
 }
 
 /// Joins neighbouring bits.
-fn halve(map: &mut Vec<u64>) {
+pub(super) fn halve(map: &mut Vec<u64>) {
     let half = |word: u64| {
         // Each pair to its lower bit, then the even bits together.
         let mut word = (word | (word >> 1)) & 0x5555_5555_5555_5555;

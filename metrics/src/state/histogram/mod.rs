@@ -18,6 +18,7 @@ mod codec;
 mod level;
 mod sparse;
 mod table;
+mod window;
 
 use std::borrow::Cow;
 
@@ -171,6 +172,10 @@ impl Histogram {
         if let Repr::Table(table) = &self.repr
             && table.used() > self.limit
         {
+            if let Some(folded) = table.folded(self.limit) {
+                self.repr = Repr::Table(folded);
+                return;
+            }
             let buckets = table.buckets(self.ends);
             let level = level::level_of_buckets(buckets.as_slice(), table.level(), self.limit);
             self.raise(buckets, level);
@@ -181,7 +186,7 @@ impl Histogram {
     fn raise(&mut self, buckets: Buckets, level: u8) {
         if level > buckets.level() {
             let coarser = buckets.clone().at_level(level);
-            self.repr = Repr::Table(Table::of_buckets(level, self.limit, &coarser));
+            self.repr = Repr::Table(Table::of_buckets(self.limit, &coarser));
             if buckets.level() == 0 {
                 self.departed = Some(Departed::Buckets(buckets));
             }
@@ -337,7 +342,7 @@ impl MergeableState for Histogram {
                 |bucket: &Bucket| std::iter::repeat_n(bucket.least(), usize::try_from(bucket.count).unwrap_or(0));
             Repr::List(buckets.as_slice().iter().flat_map(values).collect())
         } else {
-            Repr::Table(Table::of_buckets(buckets.level(), limit, &buckets))
+            Repr::Table(Table::of_buckets(limit, &buckets))
         };
         Ok(histogram)
     }

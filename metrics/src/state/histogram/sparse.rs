@@ -28,19 +28,14 @@ pub(super) struct Sparse {
     counts: Vec<u32>,
     /// Slots that are not free.
     used: usize,
+    /// Of these, slots whose cell is gone.
+    gone: usize,
 }
 
 impl Sparse {
     /// Nothing, at a level. Not more than `most` entries are expected.
     pub(super) fn new(level: u8, most: usize) -> Self {
         Self { level, most, ..Self::default() }
-    }
-
-    /// Room for so many entries without growing.
-    pub(super) fn reserve(&mut self, entries: usize) {
-        if self.keys.len() * 4 < entries * 5 {
-            self.grow(entries * 5 / 4 + 1);
-        }
     }
 
     /// Where the search for a cell begins: at the first of two slots.
@@ -59,17 +54,17 @@ impl Sparse {
         for (index, &value) in (0u16..).zip(values) {
             let key = key_of(value);
             let home = Self::home(key, pairs);
-            // A free slot has key 0, which is no number's.
-            let slot = match self.keys.get(home..home + 2) {
-                Some(&[first, _]) if first == key => home,
-                Some(&[_, second]) if second == key => home + 1,
+            // A free slot has key 0, which is no number's. Which of the two it is cannot be foretold, so nothing branches
+            // on that.
+            match self.keys.get(home..home + 2) {
+                Some(&[first, second]) if (first == key) | (second == key) => {
+                    self.counts[home + usize::from(second == key)] += 1;
+                }
                 _ => {
                     others[rest] = index;
                     rest += 1;
-                    continue;
                 }
-            };
-            self.counts[slot] += 1;
+            }
         }
         rest
     }
@@ -110,8 +105,10 @@ impl Sparse {
             Err(slot) => {
                 // At most four fifths of the slots are in use.
                 let slot = if (self.used + 1) * 5 > self.keys.len() * 4 {
-                    let wanted = (2 * self.keys.len()).min(self.most * 5 / 4 + 2).max(self.keys.len() * 9 / 8 + 16);
-                    self.grow(wanted);
+                    // Some times what is there, but no more than can come. At level 0 nearly all values are looked up here.
+                    let here = self.used - self.gone + 1;
+                    let times = if self.level == 0 { 4 } else { 2 };
+                    self.grow((times * here).min(self.most * 5 / 4 + 2).max(here * 11 / 8).max(16));
                     self.probe(key).unwrap_or_else(|slot| slot)
                 } else {
                     slot
@@ -149,6 +146,20 @@ impl Sparse {
     /// Takes a cell away.
     pub(super) fn remove(&mut self, slot: usize) {
         self.counts[slot] = GONE;
+        self.gone += 1;
+    }
+
+    /// Leaves one in every cell; what was taken.
+    pub(super) fn drain(&mut self) -> Vec<(u64, u64)> {
+        let mut drained = Vec::new();
+        for (&key, count) in self.keys.iter().zip(&mut self.counts) {
+            let number = *count & !MIXED;
+            if number > 1 {
+                drained.push((key, u64::from(number - 1)));
+                *count -= number - 1;
+            }
+        }
+        drained
     }
 
     /// The cells, in no order.
@@ -159,10 +170,9 @@ impl Sparse {
 
     fn grow(&mut self, slots: usize) {
         let slots = slots.next_multiple_of(2);
-        let old = std::mem::replace(
-            self,
-            Self { level: self.level, most: self.most, keys: vec![0; slots], counts: vec![0; slots], used: 0 },
-        );
+        let (level, most) = (self.level, self.most);
+        let empty = Self { level, most, keys: vec![0; slots], counts: vec![0; slots], used: 0, gone: 0 };
+        let old = std::mem::replace(self, empty);
         for (&key, &count) in old.keys.iter().zip(&old.counts) {
             if count & !MIXED != 0 {
                 let slot = self.probe(key).unwrap_or_else(|slot| slot);
