@@ -126,10 +126,10 @@ impl Sparse {
         self.counts[slot] & !MIXED
     }
 
-    /// Sets the count of a slot.
+    /// Adds to the count of a slot.
     #[inline]
-    pub(super) fn set_count(&mut self, slot: usize, count: u32) {
-        self.counts[slot] = (self.counts[slot] & MIXED) | count;
+    pub(super) fn add(&mut self, slot: usize, count: u32) {
+        self.counts[slot] += count;
     }
 
     /// Whether the cell holds other values than `key`.

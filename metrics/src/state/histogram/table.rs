@@ -55,8 +55,7 @@ impl Table {
 
     /// A table of these buckets, which stand at its level.
     pub(super) fn of_buckets(limit: u32, buckets: &Buckets) -> Self {
-        let step = buckets.as_slice().len().div_ceil(SAMPLE).max(1);
-        let sample: Vec<f64> = buckets.as_slice().iter().step_by(step).map(Bucket::least).collect();
+        let sample = weighted(buckets.as_slice().iter().map(|bucket| (bucket.key(), bucket.count)));
         let mut table = Self::new(buckets.level(), limit, &sample);
         for bucket in buckets.as_slice() {
             table.add(bucket.key(), bucket.count, bucket.is_atom());
@@ -97,11 +96,11 @@ impl Table {
             }
             maps.iter_mut().for_each(halve);
         }
-        let step = (self.used as usize).div_ceil(SAMPLE).max(1);
         let cells = self.window.cells();
-        let dense = cells.iter().step_by(step).map(|(_, cell)| value_of(cell.key));
-        let sample: Vec<f64> =
-            dense.chain(self.sparse.entries().step_by(step).map(|entry| value_of(entry.key))).collect();
+        let dense = cells.iter().map(|(_, cell)| (cell.key, u64::from(cell.count)));
+        let counts: Vec<(u64, u64)> =
+            dense.chain(self.sparse.entries().map(|entry| (entry.key, u64::from(entry.count)))).collect();
+        let sample = weighted(counts.iter().copied());
         let mut folded = Self::new(level, limit, &sample);
         folded.zeros = self.zeros;
         folded.unchecked = self.unchecked;
@@ -150,7 +149,7 @@ impl Table {
                 if self.window.is_empty() && self.level == 0 {
                     let (slot, is_new) = self.sparse.slot(key_of(value));
                     self.used += u32::from(is_new);
-                    self.sparse.set_count(slot, self.sparse.count(slot) + 1);
+                    self.sparse.add(slot, 1);
                 } else {
                     self.add_sparse(key_of(value), 1, true);
                 }
@@ -183,6 +182,16 @@ impl Table {
     /// Adds values of a cell that the window does not count.
     fn add_sparse(&mut self, key: u64, count: u32, is_atom: bool) {
         let place = self.window.place(value_of(key));
+        if place.is_none()
+            && let Some(slot) = self.sparse.find(key)
+        {
+            // The common case of values that are far from the rest.
+            self.sparse.add(slot, count);
+            if !is_atom || self.sparse.differs(slot, key) {
+                self.sparse.set_mixed(slot);
+            }
+            return;
+        }
         if let Some(place) = place
             && let Some(is_fresh) = self.window.add(place, key, count, is_atom)
         {
@@ -197,13 +206,12 @@ impl Table {
         }
         let (slot, is_new) = self.sparse.slot(key);
         self.used += u32::from(is_new);
-        let count = self.sparse.count(slot) + count;
-        self.sparse.set_count(slot, count);
+        self.sparse.add(slot, count);
         if !is_atom || self.sparse.differs(slot, key) {
             match place {
                 // The cell has come to hold different values: into the window with it.
                 Some(place) => {
-                    self.window.set_mixed(place, count);
+                    self.window.set_mixed(place, self.sparse.count(slot));
                     self.sparse.remove(slot);
                 }
                 None => self.sparse.set_mixed(slot),
@@ -216,7 +224,7 @@ impl Table {
         if self.window.is_ripe(self.used) {
             for atom in self.window.mature() {
                 let (slot, _) = self.sparse.slot(atom.key);
-                self.sparse.set_count(slot, atom.count);
+                self.sparse.add(slot, atom.count);
             }
         }
     }
@@ -264,4 +272,21 @@ impl Table {
     pub(super) fn heap_size(&self) -> usize {
         self.window.heap_size() + self.sparse.heap_size() + self.spilled.capacity() * size_of::<(u64, u64)>()
     }
+}
+
+/// Values of some cells, evenly by count.
+fn weighted(cells: impl Iterator<Item = (u64, u64)> + Clone) -> Vec<f64> {
+    let total: u64 = cells.clone().map(|(_, count)| count).sum();
+    let step = (total / SAMPLE as u64).max(1);
+    let mut sample = Vec::with_capacity(SAMPLE + 1);
+    let mut left = 0;
+    for (key, mut count) in cells {
+        while count > left {
+            count -= left;
+            left = step;
+            sample.push(value_of(key));
+        }
+        left -= count;
+    }
+    sample
 }

@@ -90,12 +90,15 @@ impl Window {
     fn observe_young(&mut self, values: &[f64], places: &[u32], missed: &mut [u16; CELLS]) -> (usize, u32) {
         let (mut misses, mut fresh) = (0, 0);
         for (index, (&place, &value)) in (0u16..).zip(places.iter().zip(values)) {
+            let key = key_of(value);
             let counter = &mut self.counters[place as usize];
-            if (1..ATOM).contains(counter) {
+            let atom = self.atoms.as_ref().map_or(0, |atoms| atoms[place as usize]);
+            // Mixed cells and atoms come in no order that could be foretold, so nothing branches between them.
+            if (*counter != 0) & ((*counter < ATOM) | (atom == key)) {
                 *counter += 1;
             } else if self.spans.is_cell(place) {
                 fresh += u32::from(*counter == 0);
-                self.count_lone(place, key_of(value), 1);
+                self.count_lone(place, key, 1);
             } else {
                 missed[misses] = index;
                 misses += 1;
@@ -225,7 +228,7 @@ impl Window {
     }
 }
 
-/// Where a window of at most one and a half times `limit` counters covers most of the sample.
+/// Where a window of a quarter more counters than `limit` covers most of the sample.
 fn place(level: u8, limit: u32, sample: &[f64]) -> Spans {
     let finite = || sample.iter().map(|value| value.to_bits()).filter(|bits| is_finite_nonzero(*bits));
     let shift = if level == 0 {
@@ -240,7 +243,7 @@ fn place(level: u8, limit: u32, sample: &[f64]) -> Spans {
     for bits in finite() {
         sides[usize::from(bits.cast_signed() >= 0)].push((bits & MAGNITUDE) >> shift);
     }
-    let budget = u64::from(limit.saturating_add(limit / 2).min(1 << 20));
+    let budget = u64::from(limit.saturating_add(limit / 4).min(1 << 20));
     let both = if sides.iter().all(|side| !side.is_empty()) { budget / 2 } else { budget };
     let [negative, positive] = sides.map(|mut side| {
         side.sort_unstable();
