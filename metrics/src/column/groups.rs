@@ -4,21 +4,16 @@
 //! that every state sees one contiguous slice and its tables stay in the cache. Strings are interned once for all
 //! groups and counted as numbers; when the interner has grown too large the counts move into the states.
 
-use arrow::array::{Array, ArrayRef, AsArray, Float64Array, StringArray, new_null_array};
+use arrow::array::{Array, AsArray, Float64Array};
 use arrow::buffer::NullBuffer;
-use arrow::compute::cast;
-use arrow::datatypes::{
-    DataType, Decimal128Type, Decimal256Type, Int64Type, TimeUnit, TimestampMicrosecondType, UInt64Type, i256,
-};
-use hashbrown::HashTable;
+use arrow::datatypes::{DataType, Float64Type, Int64Type, TimeUnit, TimestampMicrosecondType};
 
-use super::values::{EXACT_FRACTIONS, EXACT_INTEGERS};
+use super::arrays::{Runs, cast_to, only_group, unfit, wide_integers};
+use super::sorter::Sorter;
+use super::strings::Strings;
+use super::values::EXACT_INTEGERS;
 use super::{ColumnKind, ColumnOptions, ColumnState, Values};
-use crate::state::categories;
 use crate::{Error, Result};
-
-/// Strings that the interner holds before the counts move into the states.
-const INTERNED: usize = 1 << 16;
 
 /// The states of one column for groups `0..len`.
 #[derive(Debug)]
@@ -26,32 +21,21 @@ pub struct ColumnGroups {
     options: ColumnOptions,
     states: Vec<ColumnState>,
     sorter: Sorter,
-    interner: Interner,
-    /// Whether the categories are strings, which have lengths.
-    has_lengths: bool,
-    /// Counts of interned strings per group, moved into the states when asked for.
-    pending: Vec<hashbrown::HashMap<u32, u64>>,
+    strings: Strings,
 }
 
 impl ColumnGroups {
     /// No groups yet.
     #[must_use]
     pub fn new(options: ColumnOptions) -> Self {
-        Self {
-            options,
-            states: Vec::new(),
-            sorter: Sorter::default(),
-            interner: Interner::default(),
-            has_lengths: false,
-            pending: Vec::new(),
-        }
+        Self { options, states: Vec::new(), sorter: Sorter::default(), strings: Strings::default() }
     }
 
     /// One group with the state taken out of `state`.
     pub(super) fn around(state: &mut ColumnState) -> Self {
         let mut groups = Self::new(ColumnOptions::new(state.kind()));
         groups.states.push(std::mem::replace(state, ColumnState::empty(&ColumnOptions::new(ColumnKind::Opaque))));
-        groups.pending.push(hashbrown::HashMap::new());
+        groups.strings.resize(1);
         groups
     }
 
@@ -71,7 +55,7 @@ impl ColumnGroups {
     pub fn resize(&mut self, len: usize) {
         if len > self.states.len() {
             self.states.resize_with(len, || ColumnState::empty(&self.options));
-            self.pending.resize_with(len, hashbrown::HashMap::new);
+            self.strings.resize(len);
         }
     }
 
@@ -118,12 +102,23 @@ impl ColumnGroups {
         match kind {
             ColumnKind::Numeric => self.observe_numbers(array, groups),
             ColumnKind::Temporal => self.observe_times(array, groups),
-            ColumnKind::Categorical => self.observe_categories(array, groups),
+            ColumnKind::Categorical => {
+                if self.strings.observe(array, groups)? {
+                    self.settle();
+                }
+                Ok(())
+            }
             ColumnKind::Opaque => Ok(()),
         }
     }
 
     fn observe_numbers(&mut self, array: &dyn Array, groups: &[usize]) -> Result<()> {
+        if let DataType::RunEndEncoded(_, field) = array.data_type() {
+            return match Runs::of(array).zip(only_group(groups)) {
+                Some((runs, group)) if wide_integers(&runs.values)?.is_none() => self.observe_runs(&runs, group),
+                _ => self.observe_numbers(&cast_to(array, field.data_type())?, groups),
+            };
+        }
         if let DataType::Dictionary(_, values) = array.data_type() {
             let plain = cast_to(array, values)?;
             return self.observe_numbers(&plain, groups);
@@ -138,7 +133,23 @@ impl ColumnGroups {
         Ok(())
     }
 
+    /// Each run of a number is added once.
+    fn observe_runs(&mut self, runs: &Runs, group: usize) -> Result<()> {
+        let values = cast_to(&runs.values, &DataType::Float64)?;
+        let values = values.as_primitive::<Float64Type>();
+        let state = &mut self.states[group];
+        if let Values::Numeric(column) = &mut state.values {
+            for &(position, length) in runs.runs.iter().filter(|(position, _)| values.is_valid(*position)) {
+                column.observe_times(values.value(position), length, &mut state.counts);
+            }
+        }
+        Ok(())
+    }
+
     fn observe_times(&mut self, array: &dyn Array, groups: &[usize]) -> Result<()> {
+        if let DataType::RunEndEncoded(_, field) = array.data_type() {
+            return self.observe_times(&cast_to(array, field.data_type())?, groups);
+        }
         if let DataType::Dictionary(_, values) = array.data_type() {
             let plain = cast_to(array, values)?;
             return self.observe_times(&plain, groups);
@@ -222,54 +233,12 @@ impl ColumnGroups {
         }
     }
 
-    fn observe_categories(&mut self, array: &dyn Array, groups: &[usize]) -> Result<()> {
-        self.has_lengths = is_text(array.data_type());
-        if let DataType::Dictionary(..) = array.data_type() {
-            // Each key is interned once; rows count numbers.
-            let dictionary = array.as_any_dictionary();
-            if dictionary.values().is_empty() {
-                // Every row is null, and there is no value that a key could be brought into the range of.
-                return Ok(());
-            }
-            let values = text(dictionary.values().as_ref())?;
-            let ids: Vec<Option<u32>> =
-                (0..values.len()).map(|at| values.is_valid(at).then(|| self.interner.id(values.value(at)))).collect();
-            let keys = dictionary.normalized_keys();
-            for (row, &group) in groups.iter().enumerate() {
-                if group != usize::MAX
-                    && dictionary.keys().is_valid(row)
-                    && let Some(id) = ids[keys[row]]
-                {
-                    *self.pending[group].entry(id).or_insert(0) += 1;
-                }
-            }
-        } else {
-            let values = text(array)?;
-            for (row, &group) in groups.iter().enumerate() {
-                if group != usize::MAX && values.is_valid(row) {
-                    let id = self.interner.id(values.value(row));
-                    *self.pending[group].entry(id).or_insert(0) += 1;
-                }
-            }
-        }
-        if self.interner.strings.len() > INTERNED {
-            self.settle();
-        }
-        Ok(())
-    }
-
-    /// Moves all pending counts into the states.
+    /// Moves all counts of strings into the states.
     fn settle(&mut self) {
-        for (state, pending) in self.states.iter_mut().zip(&mut self.pending) {
-            if let Values::Category(column) = &mut state.values {
-                for (id, count) in pending.drain() {
-                    let string = &self.interner.strings[id as usize];
-                    let length = self.has_lengths.then(|| string.chars().count() as u64);
-                    column.categories.observe(string.as_bytes(), length, count);
-                }
-            }
-        }
-        self.interner = Interner::default();
+        self.strings.settle(self.states.iter_mut().map(|state| match &mut state.values {
+            Values::Category(column) => Some(&mut column.categories),
+            _ => None,
+        }));
     }
 
     /// Merges `state` into group `group`.
@@ -287,7 +256,7 @@ impl ColumnGroups {
     pub fn take(&mut self, count: usize) -> Vec<ColumnState> {
         self.settle();
         let count = count.min(self.states.len());
-        self.pending.drain(..count);
+        self.strings.drop_first(count);
         self.states.drain(..count).collect()
     }
 
@@ -302,167 +271,74 @@ impl ColumnGroups {
     #[must_use]
     pub fn heap_size(&self) -> usize {
         let states: usize = self.states.iter().map(|state| size_of::<ColumnState>() + state.heap_size()).sum();
-        let pending: usize = self.pending.iter().map(hashbrown::HashMap::allocation_size).sum();
-        states + pending + self.interner.bytes
+        states + self.strings.heap_size()
     }
 }
 
-/// The group of all rows, if they have one in common.
-fn only_group(groups: &[usize]) -> Option<usize> {
-    let first = *groups.first().filter(|&&group| group != usize::MAX)?;
-    groups.iter().all(|&group| group == first).then_some(first)
-}
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
 
-/// Whether the array holds numbers that doubles do not tell apart, and then the digits of all of them, with zeros at
-/// nulls, and the magnitude up to which they are exact.
-fn wide_integers(array: &dyn Array) -> Result<Option<(Vec<i128>, u64)>> {
-    let all = |values: Vec<i128>, exact: u64| {
-        let is_wide = values.iter().any(|value| value.unsigned_abs() > u128::from(exact));
-        is_wide.then_some((values, exact))
-    };
-    Ok(match array.data_type() {
-        DataType::Int64 => {
-            let values = array.as_primitive::<Int64Type>();
-            let is_wide = values.iter().flatten().any(|value| value.unsigned_abs() > EXACT_INTEGERS);
-            is_wide.then(|| (values.iter().map(|value| i128::from(value.unwrap_or(0))).collect(), EXACT_INTEGERS))
-        }
-        DataType::UInt64 => {
-            let values = array.as_primitive::<UInt64Type>();
-            let is_wide = values.iter().flatten().any(|value| value > EXACT_INTEGERS);
-            is_wide.then(|| (values.iter().map(|value| i128::from(value.unwrap_or(0))).collect(), EXACT_INTEGERS))
-        }
-        DataType::Decimal32(_, scale) | DataType::Decimal64(_, scale) | DataType::Decimal128(_, scale) => {
-            let values = cast_to(array, &DataType::Decimal128(38, *scale))?;
-            let values = values.as_primitive::<Decimal128Type>();
-            let exact = if *scale == 0 { EXACT_INTEGERS } else { EXACT_FRACTIONS };
-            all(values.iter().map(|value| value.unwrap_or(0)).collect(), exact)
-        }
-        DataType::Decimal256(_, scale) => {
-            let values = array.as_primitive::<Decimal256Type>();
-            let exact = if *scale == 0 { EXACT_INTEGERS } else { EXACT_FRACTIONS };
-            // What does not fit in 128 bits is told apart by its hash, above everything that does.
-            let digits = |value: i256| {
-                value.to_i128().unwrap_or_else(|| i128::from(categories::hash(&value.to_le_bytes())) | (1 << 120))
-            };
-            all(values.iter().map(|value| value.map_or(0, digits)).collect(), exact)
-        }
-        _ => None,
-    })
-}
+    use arrow::array::{ArrayRef, Int64Array, StringArray};
+    use arrow::compute::cast;
+    use arrow::datatypes::Field;
 
-fn is_text(data_type: &DataType) -> bool {
-    match data_type {
-        DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => true,
-        DataType::Dictionary(_, values) => is_text(values),
-        _ => false,
-    }
-}
+    use super::*;
 
-/// The text that identifies each value.
-fn text(array: &dyn Array) -> Result<StringArray> {
-    Ok(cast_to(array, &DataType::Utf8)?.as_string::<i32>().clone())
-}
-
-fn cast_to(array: &dyn Array, to: &DataType) -> Result<ArrayRef> {
-    if array.data_type() == &DataType::Null {
-        return Ok(new_null_array(to, array.len()));
-    }
-    cast(array, to).map_err(|error| {
-        Error::invalid_argument(format!("values of type {} cannot be read as {to}: {error}", array.data_type()))
-    })
-}
-
-fn unfit(array: &dyn Array, wanted: &str) -> Error {
-    Error::invalid_argument(format!("expected {wanted}, found values of type {}", array.data_type()))
-}
-
-/// Brings the rows of a batch together by group.
-#[derive(Debug, Default)]
-struct Sorter {
-    /// Rows by group; within a group in their order.
-    rows: Vec<u32>,
-    /// The groups that occur, with the end of their rows.
-    ends: Vec<(usize, usize)>,
-    /// For each group its position in `ends`, or `u32::MAX`.
-    position: Vec<u32>,
-}
-
-impl Sorter {
-    fn sort(&mut self, groups: &[usize], is_wanted: impl Fn(usize) -> bool) {
-        for &(group, _) in &self.ends {
-            self.position[group] = u32::MAX;
-        }
-        self.ends.clear();
-        let mut wanted = 0;
-        for (row, &group) in groups.iter().enumerate() {
-            if group == usize::MAX || !is_wanted(row) {
-                continue;
-            }
-            if group >= self.position.len() {
-                self.position.resize(group + 1, u32::MAX);
-            }
-            if self.position[group] == u32::MAX {
-                #[expect(clippy::cast_possible_truncation, reason = "no batch has 2^32 groups")]
-                let at = self.ends.len() as u32;
-                self.position[group] = at;
-                self.ends.push((group, 0));
-            }
-            self.ends[self.position[group] as usize].1 += 1;
-            wanted += 1;
-        }
-        // Counts become starts, and starts become ends as the rows are placed.
-        let mut start = 0;
-        for (_, count) in &mut self.ends {
-            start += std::mem::replace(count, start);
-        }
-        self.rows.clear();
-        self.rows.resize(wanted, 0);
-        for (row, &group) in groups.iter().enumerate() {
-            if group != usize::MAX && is_wanted(row) {
-                let next = &mut self.ends[self.position[group] as usize].1;
-                #[expect(clippy::cast_possible_truncation, reason = "no batch has 2^32 rows")]
-                let row = row as u32;
-                self.rows[*next] = row;
-                *next += 1;
-            }
-        }
+    fn run_ends(ends: DataType, values: DataType) -> DataType {
+        let field = |name, data_type, nullable| Arc::new(Field::new(name, data_type, nullable));
+        DataType::RunEndEncoded(field("run_ends", ends, false), field("values", values, true))
     }
 
-    fn gather<T: Copy>(&self, values: &[T]) -> Vec<T> {
-        self.rows.iter().map(|&row| values[row as usize]).collect()
+    fn encoded(array: &ArrayRef, groups: &[usize]) -> Vec<Vec<u8>> {
+        let kind = ColumnKind::of(array.data_type());
+        let mut states = ColumnGroups::new(ColumnOptions { max_buckets: 64, ..ColumnOptions::new(kind) });
+        states.resize(2);
+        states.observe(array, groups).unwrap();
+        states.into_states().iter().map(ColumnState::encode).collect()
     }
 
-    fn runs(&self) -> impl Iterator<Item = (usize, std::ops::Range<usize>)> {
-        self.ends.iter().scan(0, |start, &(group, end)| Some((group, std::mem::replace(start, end)..end)))
-    }
-}
-
-/// Strings as numbers in order of arrival.
-#[derive(Debug, Default)]
-struct Interner {
-    table: HashTable<u32>,
-    strings: Vec<Box<str>>,
-    bytes: usize,
-}
-
-impl Interner {
-    fn id(&mut self, string: &str) -> u32 {
-        let strings = &mut self.strings;
-        let hash = categories::hash(string.as_bytes());
-        let entry = self.table.entry(
-            hash,
-            |&id| *strings[id as usize] == *string,
-            |&id| categories::hash(strings[id as usize].as_bytes()),
+    /// How values are stored says nothing about them: runs, slices of runs, and runs that groups cut.
+    #[test]
+    fn runs_are_their_values() {
+        let runs = |row: usize| row / 7 % 90;
+        let numbers: ArrayRef = Arc::new(
+            (0..5000).map(|row| (runs(row) % 11 != 3).then(|| runs(row) as f64 * 0.1)).collect::<Float64Array>(),
         );
-        match entry {
-            hashbrown::hash_table::Entry::Occupied(found) => *found.get(),
-            hashbrown::hash_table::Entry::Vacant(free) => {
-                #[expect(clippy::cast_possible_truncation, reason = "the interner is emptied long before")]
-                let id = strings.len() as u32;
-                free.insert(id);
-                self.bytes += string.len() + 24;
-                strings.push(string.into());
-                id
+        let wide: ArrayRef = Arc::new((0..500).map(|row| Some((1i64 << 54) + row / 9)).collect::<Int64Array>());
+        let strings: ArrayRef = Arc::new(
+            (0..5000).map(|row| (runs(row) % 5 != 1).then(|| format!("level {}", runs(row)))).collect::<StringArray>(),
+        );
+        for plain in [numbers, wide, strings] {
+            for ends in [DataType::Int16, DataType::Int32, DataType::Int64] {
+                let encoding = run_ends(ends, plain.data_type().clone());
+                let packed = cast(&plain, &encoding).unwrap();
+                for (from, length) in [(0, plain.len()), (3, 40), (10, 400)] {
+                    let (plain, packed) = (plain.slice(from, length), packed.slice(from, length));
+                    let in_turn: Vec<usize> = (0..length).map(|row| row % 2).collect();
+                    for groups in [vec![0; length], in_turn] {
+                        assert!(encoded(&packed, &groups) == encoded(&plain, &groups), "{encoding} {from} {length}");
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_constant_is_counted_at_once_and_alike() {
+        for value in [0.0, -0.0, 1.5, f64::INFINITY, f64::NAN, 1e300] {
+            let constant: ArrayRef = Arc::new(Float64Array::from(vec![value; 30_000]));
+            let packed = cast(&constant, &run_ends(DataType::Int32, DataType::Float64)).unwrap();
+            let others: ArrayRef = Arc::new((0..9000).map(|row| Some(f64::from(row) * 0.37)).collect::<Float64Array>());
+            let of = |arrays: &[&ArrayRef]| {
+                let mut state = ColumnState::empty(&ColumnOptions::new(ColumnKind::Numeric));
+                arrays.iter().for_each(|array| state.observe(array.as_ref()).unwrap());
+                state.encode()
+            };
+            let mut one_by_one = ColumnState::decode(&of(&[&others])).unwrap();
+            (0..3000).for_each(|_| one_by_one.observe_numbers(&[value; 10], None).unwrap());
+            for arrays in [[&others, &constant], [&constant, &others], [&others, &packed], [&packed, &others]] {
+                assert!(of(&arrays) == one_by_one.encode(), "{value}");
             }
         }
     }

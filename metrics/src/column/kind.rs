@@ -41,6 +41,7 @@ impl ColumnKind {
             | DataType::Decimal256(..) => Self::Numeric,
             DataType::Boolean | DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => Self::Categorical,
             DataType::Dictionary(_, values) => Self::of(values),
+            DataType::RunEndEncoded(_, values) => Self::of(values.data_type()),
             DataType::Date32 | DataType::Date64 | DataType::Timestamp(..) => Self::Temporal,
             _ => Self::Opaque,
         }
@@ -147,6 +148,7 @@ pub fn spark_type_name(data_type: &DataType) -> String {
             }
         }
         DataType::Dictionary(_, values) => spark_type_name(values),
+        DataType::RunEndEncoded(_, values) => spark_type_name(values.data_type()),
         DataType::Struct(_) => "struct".to_owned(),
         DataType::Map(..) => "map".to_owned(),
         DataType::List(_) | DataType::LargeList(_) | DataType::FixedSizeList(..) | DataType::ListView(_) => {

@@ -1,7 +1,10 @@
 //! The product of states that a column of a given kind needs, and its one encoding.
 
+mod arrays;
 mod groups;
 mod kind;
+mod sorter;
+mod strings;
 mod values;
 
 pub use groups::ColumnGroups;

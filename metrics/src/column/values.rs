@@ -62,6 +62,16 @@ impl NumericColumn {
         });
     }
 
+    /// Adds `times` values that are all `value`, and to `counts` what is special about them.
+    pub(crate) fn observe_times(&mut self, value: f64, times: u64, counts: &mut Counts) {
+        let departed = self.numbers.observe_times(value, times, counts);
+        match &mut self.distinct {
+            Some(distinct) if !value.is_nan() => distinct.observe_numbers(&[value]),
+            Some(_) => {}
+            None => self.open_departed(departed.as_ref()),
+        }
+    }
+
     /// Adds the values that are not null, and to `counts` the special ones among them.
     pub(crate) fn observe_valid(&mut self, values: &[f64], validity: Option<&NullBuffer>, counts: &mut Counts) {
         for_valid(values, validity, |run| self.observe_values(run, counts));

@@ -23,7 +23,7 @@ impl Numbers {
     /// Nothing seen yet. The histogram keeps at most `max_buckets` buckets.
     #[must_use]
     pub fn empty(max_buckets: u32) -> Self {
-        Self { histogram: Histogram::empty(max_buckets), sums: None }
+        Self { histogram: Histogram::empty(max_buckets).handing_over(), sums: None }
     }
 
     /// Adds the values that are not null, and to `counts` the rows and the special values among them.
@@ -48,23 +48,43 @@ impl Numbers {
             if scan.least == f64::NEG_INFINITY || scan.greatest == f64::INFINITY {
                 counts.infinities += chunk.iter().filter(|value| value.is_infinite()).count() as u64;
             }
-            let departed = if scan.nan == 0 {
-                self.observe_scanned(chunk, &scan)
+            if scan.nan == 0 {
+                let departed = self.observe_scanned(chunk, &scan);
+                then(chunk, departed.as_ref());
             } else {
                 let numbers: Vec<f64> = chunk.iter().copied().filter(|value| !value.is_nan()).collect();
                 let departed = self.observe_scanned(&numbers, &Scan { nan: 0, ..scan });
                 then(&numbers, departed.as_ref());
-                continue;
-            };
-            then(chunk, departed.as_ref());
+            }
         }
     }
 
     fn observe_scanned(&mut self, values: &[f64], scan: &Scan) -> Option<Departed> {
         if let Some(sums) = &mut self.sums {
-            sums.observe_scanned(values, scan);
+            if scan.least.to_bits() == scan.greatest.to_bits() && scan.least.is_finite() {
+                sums.observe_times(scan.least, values.len() as u64);
+            } else {
+                sums.observe_scanned(values, scan);
+            }
         }
         self.histogram.observe_scanned(values, scan);
+        self.open()
+    }
+
+    /// Adds `times` values that are all `value`, and to `counts` what is special about them; what has departed with that,
+    /// if anything.
+    pub(crate) fn observe_times(&mut self, value: f64, times: u64, counts: &mut Counts) -> Option<Departed> {
+        if value.is_nan() {
+            counts.nan += times;
+            return None;
+        }
+        counts.zeros += if value == 0.0 { times } else { 0 };
+        if value.is_infinite() {
+            counts.infinities += times;
+        } else if let Some(sums) = &mut self.sums {
+            sums.observe_times(value, times);
+        }
+        self.histogram.observe_times(value, times);
         self.open()
     }
 
@@ -169,7 +189,7 @@ impl MergeableState for Numbers {
     }
 
     fn decode(input: &mut Reader<'_>) -> Result<Self> {
-        let histogram = Histogram::decode(input)?;
+        let histogram = Histogram::decode(input)?.handing_over();
         let sums = if histogram.is_exact() { None } else { Some(Box::new(ExactSums::decode(input)?)) };
         if sums.as_ref().is_some_and(|sums| sums.count() > histogram.total()) {
             return Err(Error::invalid_data("a state sums more values than it counts"));

@@ -47,7 +47,8 @@ pub struct Histogram {
     /// The least and the greatest key.
     ends: (u64, u64),
     repr: Repr,
-    /// The values that were there when the level left 0, until somebody takes them.
+    /// Whether somebody wants the values that were there when the level left 0, and until they are taken, these.
+    hands_over: bool,
     departed: Option<Departed>,
 }
 
@@ -102,7 +103,14 @@ impl Histogram {
     #[must_use]
     pub fn empty(limit: u32) -> Self {
         let limit = limit.max(MIN_LIMIT);
-        Self { limit, total: 0, ends: (u64::MAX, 0), repr: Repr::List(Vec::new()), departed: None }
+        let repr = Repr::List(Vec::new());
+        Self { limit, total: 0, ends: (u64::MAX, 0), repr, hands_over: false, departed: None }
+    }
+
+    /// From now on keeps the values that are there when the level leaves 0 for [`Self::take_departed`].
+    pub(crate) fn handing_over(mut self) -> Self {
+        self.hands_over = true;
+        self
     }
 
     /// Adds one value; NaN is left out.
@@ -131,6 +139,14 @@ impl Histogram {
         }
         self.total += values.len() as u64;
         self.ends = (self.ends.0.min(key_of(scan.least)), self.ends.1.max(key_of(scan.greatest)));
+        if let Repr::Table(table) = &mut self.repr
+            && scan.least.to_bits() == scan.greatest.to_bits()
+        {
+            // One value all along.
+            table.add(key_of(scan.least), values.len() as u64, true);
+            self.fit_loosely();
+            return;
+        }
         match &mut self.repr {
             Repr::List(list) => {
                 list.extend_from_slice(values);
@@ -145,13 +161,28 @@ impl Histogram {
         }
     }
 
+    /// Adds `times` values that are all `value`, which must not be NaN.
+    pub(crate) fn observe_times(&mut self, value: f64, times: u64) {
+        if times < OBSERVED as u64 && matches!(self.repr, Repr::List(_)) {
+            return self.observe_slice(&vec![value; usize::try_from(times).unwrap_or(0)]);
+        }
+        let key = key_of(value);
+        self.start_table();
+        self.total += times;
+        self.ends = (self.ends.0.min(key), self.ends.1.max(key));
+        if let Repr::Table(table) = &mut self.repr {
+            table.add(key, times, true);
+        }
+        self.fit_loosely();
+    }
+
     /// Makes a table of the list, at the level that it needs.
     fn tabulate(&mut self) {
         let Repr::List(list) = &mut self.repr else { return };
         let list = std::mem::take(list);
         if let Some(level) = level::level_of_values(&list, self.limit) {
             self.repr = Repr::Table(Table::of(level, self.limit, &list));
-            self.departed = Some(Departed::Values(list));
+            self.departed = self.hands_over.then_some(Departed::Values(list));
         } else {
             self.repr = Repr::Table(Table::of(0, self.limit, &list));
             self.fit();
@@ -187,7 +218,7 @@ impl Histogram {
         if level > buckets.level() {
             let coarser = buckets.clone().at_level(level);
             self.repr = Repr::Table(Table::of_buckets(self.limit, &coarser));
-            if buckets.level() == 0 {
+            if buckets.level() == 0 && self.hands_over {
                 self.departed = Some(Departed::Buckets(buckets));
             }
         }
@@ -279,9 +310,7 @@ impl Histogram {
     /// Adds buckets of any level.
     fn add_buckets(&mut self, buckets: &Buckets) {
         let ends = buckets.ends();
-        if matches!(self.repr, Repr::List(_)) {
-            self.start_table();
-        }
+        self.start_table();
         if let Repr::Table(table) = &self.repr
             && buckets.level() > table.level()
         {
@@ -317,8 +346,7 @@ impl MergeableState for Histogram {
             Repr::Table(table) => {
                 let theirs = table.buckets(other.ends);
                 if self.total == 0 {
-                    let mut taken = Self { limit: self.limit, departed: None, ..other.clone() };
-                    std::mem::swap(self, &mut taken);
+                    (self.total, self.ends, self.repr) = (other.total, other.ends, other.repr.clone());
                 } else {
                     self.add_buckets(&theirs);
                 }
