@@ -123,7 +123,7 @@ fn states(path: &Path, partitions: usize, look: Look) -> Vec<Group> {
         let mut groups: Vec<Group> = rows
             .into_iter()
             .map(|row| {
-                let states = row.states.iter().map(|state| state.encode().expect("bytes")).collect();
+                let states = row.states.iter().map(|state| state.encode()).collect();
                 (row.window, row.model, row.slice, row.rows, states)
             })
             .collect();

@@ -200,7 +200,7 @@ impl ColumnState {
         self.counts.merge(&other.counts)
     }
 
-    /// Bytes held on the heap, about.
+    /// Bytes held on the heap: what its allocations have asked for.
     #[must_use]
     pub fn heap_size(&self) -> usize {
         match &self.values {

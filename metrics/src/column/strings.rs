@@ -120,8 +120,13 @@ impl Strings {
         })
     }
 
-    fn ids_of<'a>(&mut self, strings: impl ArrayAccessor<Item = &'a str>) -> Vec<Option<u32>> {
-        (0..strings.len()).map(|row| strings.is_valid(row).then(|| self.interner.id(strings.value(row)))).collect()
+    fn ids_of<'a, A>(&mut self, strings: &'a A) -> Vec<Option<u32>>
+    where
+        &'a A: ArrayAccessor<Item = &'a str>,
+    {
+        (0..Array::len(&strings))
+            .map(|row| Array::is_valid(&strings, row).then(|| self.interner.id(ArrayAccessor::value(&strings, row))))
+            .collect()
     }
 
     /// Moves the counts of the groups into their states.

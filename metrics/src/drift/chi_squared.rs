@@ -9,6 +9,13 @@ use super::{Test, totals};
 use crate::distribution;
 
 /// The test over paired counts; `None` if a side is empty. One category alone gives statistic 0 and p-value 1.
+///
+/// ```
+/// use limno_metrics::drift::chi_squared;
+///
+/// let test = chi_squared([(30, 10), (20, 40)].into_iter()).unwrap();
+/// assert!((test.statistic - 16.666_667).abs() < 1e-6 && test.pvalue < 1e-4);
+/// ```
 #[expect(clippy::cast_precision_loss, reason = "counts beyond 2^53 are not met")]
 pub fn chi_squared<I: Iterator<Item = (u64, u64)> + Clone>(cells: I) -> Option<Test> {
     let (left, right) = totals(cells.clone())?;

@@ -8,6 +8,12 @@
 use super::shares;
 
 /// The distance over paired counts; `None` if a side is empty.
+///
+/// ```
+/// use limno_metrics::drift::jensen_shannon;
+///
+/// assert_eq!(jensen_shannon([(3, 0), (0, 8)].into_iter()), Some(1.0));
+/// ```
 pub fn jensen_shannon<I: Iterator<Item = (u64, u64)> + Clone>(cells: I) -> Option<f64> {
     let divergence: f64 = shares(cells)?
         .map(|(p, q)| {

@@ -2,6 +2,17 @@
 
 use super::shares;
 
+/// The three over paired counts:
+///
+/// ```
+/// use limno_metrics::drift::{l_infinity, total_variation, unseen_share};
+///
+/// let cells = || [(50, 25), (50, 25), (0, 50)].into_iter();
+/// assert_eq!(total_variation(cells()), Some(0.5));
+/// assert_eq!(l_infinity(cells()), Some(0.5));
+/// assert_eq!(unseen_share(cells()), Some(0.5));
+/// ```
+///
 /// ½ Σ|p − q| over cells, in `[0, 1]`; `None` if a side is empty.
 pub fn total_variation<I: Iterator<Item = (u64, u64)> + Clone>(cells: I) -> Option<f64> {
     Some(shares(cells)?.map(|(p, q)| (p - q).abs()).sum::<f64>() / 2.0)

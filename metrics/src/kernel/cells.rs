@@ -99,7 +99,7 @@ dispatch! {
 }
 
 #[inline(always)]
-#[expect(clippy::cast_possible_truncation, clippy::needless_range_loop, reason = "a plain loop is what vectorises")]
+#[expect(clippy::cast_possible_truncation, reason = "upper halves, and positions in a short slice")]
 fn any<const FMA: bool>(values: &[f64], spans: &Spans, places: &mut [u32; CELLS]) {
     // On a copy, which the writes cannot touch.
     let spans = *spans;
@@ -122,7 +122,7 @@ fn half_and_zeros<const FMA: bool>(values: &[f64], spans: &Spans, places: &mut [
 
 /// Of cells of at least 2³² keys the upper halves of the doubles tell all, in twice as many lanes.
 #[inline(always)]
-#[expect(clippy::cast_possible_truncation, clippy::needless_range_loop, reason = "a plain loop is what vectorises")]
+#[expect(clippy::cast_possible_truncation, reason = "upper halves, and positions in a short slice")]
 fn half_body<const HAS_ZEROS: bool>(values: &[f64], spans: &Spans, places: &mut [u32; CELLS]) {
     let shift = spans.shift - 32;
     let (negative, positive) = (spans.negative.base as u32, spans.positive.base as u32);

@@ -45,7 +45,7 @@ pub(crate) fn families() -> Vec<Vec<f64>> {
         families.push(many(&mut |rng| rng.normal() * 2f64.powi(rng_exponent(rng, 2000) - 1000)));
         families.push(many(&mut |rng| 1.7e9 + rng.uniform() * 1e6));
         families.push(many(&mut |rng| (rng.below(200) as f64) - 100.0));
-        families.push(many(&mut |rng| special[rng.below(special.len() as u64) as usize]));
+        families.push(many(&mut |rng| special[rng_exponent(rng, special.len() as u64).unsigned_abs() as usize]));
         families.push(many(&mut |rng| if rng.chance(0.9) { rng.normal() } else { f64::NAN }));
         families.push(many(&mut |rng| f64::from_bits(rng.next_u64())));
     }

@@ -9,6 +9,19 @@
 //! Two states at the same depth share one partition of all possible categories: each kept category by itself, and
 //! each hash bucket without its kept categories. Distances on a coarser partition never exceed the true ones, so
 //! total variation and Jensen–Shannon become lower bounds.
+//!
+//! Unit: values. Error: none up to the limit; beyond it total variation and Jensen–Shannon are bounds from below. Kin: the
+//! adaptive sampling of M. Wegman (P. Flajolet, *On adaptive sampling*, Computing 34 (1990)).
+//!
+//! ```
+//! use limno_metrics::state::Categories;
+//!
+//! let mut colours = Categories::empty(4096, 4096);
+//! colours.observe(b"red", Some(3), 2);
+//! colours.observe(b"blue", Some(4), 1);
+//! assert_eq!((colours.total(), colours.distinct()), (3, (2, true)));
+//! assert_eq!(colours.frequent_items(1)[0].value, b"red");
+//! ```
 
 use hashbrown::HashMap;
 use twox_hash::XxHash3_64;
@@ -397,7 +410,10 @@ impl MergeableState for Categories {
 
     fn heap_size(&self) -> usize {
         let kept: usize = self.kept.keys().map(|value| value.len()).sum();
-        let overflow = self.overflow.as_ref().map_or(0, |o| 8 * HASH_BUCKETS + o.distinct.heap_size());
+        let overflow = self
+            .overflow
+            .as_ref()
+            .map_or(0, |o| size_of::<Overflow>() + o.hashed.capacity() * size_of::<u64>() + o.distinct.heap_size());
         self.kept.allocation_size() + kept + overflow
     }
 }

@@ -1,4 +1,15 @@
 //! Counts of rows, nulls and special values: additive, hence exact.
+//!
+//! Unit: rows. Error: none.
+//!
+//! ```
+//! use limno_metrics::state::{Counts, MergeableState};
+//!
+//! let mut monday = Counts { rows: 10, nulls: 2, nan: 1, zeros: 3, infinities: 0 };
+//! monday.merge(&Counts { rows: 5, ..Counts::default() })?;
+//! assert_eq!((monday.rows, monday.values()), (15, 12));
+//! # Ok::<(), limno_metrics::Error>(())
+//! ```
 
 use super::MergeableState;
 use super::codec::{Reader, Writer};

@@ -6,6 +6,16 @@
 //!
 //! Source: O. Ertl, *New cardinality estimation algorithms for HyperLogLog sketches*, arXiv 1702.01284,
 //! algorithm 6 with the functions σ and τ (equations 13 and 16).
+//!
+//! Unit: values. Error: none up to the limit, then a standard error of 1.6 %.
+//!
+//! ```
+//! use limno_metrics::state::Distinct;
+//!
+//! let mut distinct = Distinct::empty(4096);
+//! distinct.observe_numbers(&[1.0, 2.0, 2.0, -0.0, 0.0]);
+//! assert_eq!((distinct.count(), distinct.is_exact()), (3, true));
+//! ```
 
 use std::borrow::Cow;
 

@@ -1,4 +1,14 @@
 //! The least and the greatest value.
+//!
+//! Unit: the column's own. Error: none.
+//!
+//! ```
+//! use limno_metrics::state::Extrema;
+//!
+//! let mut extrema = Extrema::default();
+//! [2.5, -1.0, 7.0].into_iter().for_each(|value| extrema.observe(value));
+//! assert_eq!((extrema.min(), extrema.max()), (Some(-1.0), Some(7.0)));
+//! ```
 
 use super::MergeableState;
 use super::codec::{Reader, Writer};

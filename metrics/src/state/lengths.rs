@@ -1,4 +1,15 @@
 //! Lengths of strings, in characters (Unicode scalar values).
+//!
+//! Unit: characters. Error: none.
+//!
+//! ```
+//! use limno_metrics::state::Lengths;
+//!
+//! let mut lengths = Lengths::default();
+//! lengths.observe(5, 2);
+//! lengths.observe(2, 1);
+//! assert_eq!((lengths.min(), lengths.max(), lengths.mean()), (Some(2), Some(5), Some(4.0)));
+//! ```
 
 use super::MergeableState;
 use super::codec::{Reader, Writer};

@@ -55,6 +55,6 @@ pub trait MergeableState: Clone + std::fmt::Debug + Send + Sync + 'static {
     /// more than a small multiple of the input.
     fn decode(input: &mut Reader<'_>) -> Result<Self>;
 
-    /// Bytes held on the heap, about.
+    /// Bytes held on the heap: what its allocations have asked for.
     fn heap_size(&self) -> usize;
 }

@@ -2,6 +2,17 @@
 //!
 //! While the histogram is exact it holds every value, so it answers the sums too, and nothing else is kept. When it
 //! leaves level 0 the sums are opened with all the values so far, and from then on see every value themselves.
+//!
+//! Unit: the column's own. Error: that of the histogram; the sums have none.
+//!
+//! ```
+//! use limno_metrics::state::{Counts, Numbers};
+//!
+//! let (mut numbers, mut counts) = (Numbers::empty(4096), Counts::default());
+//! numbers.observe(&[1.0, 2.0, 6.0, f64::NAN], None, &mut counts);
+//! assert_eq!((numbers.histogram().total(), counts.nan), (3, 1));
+//! assert_eq!(numbers.sums().mean(), Some(3.0));
+//! ```
 
 use arrow::buffer::NullBuffer;
 

@@ -7,6 +7,16 @@
 //!
 //! A slice is summed by a kernel in a few windows of 64-bit integers, which are carried into the state at the end. Only
 //! slices with magnitudes from both ends of the doubles go value by value.
+//!
+//! Unit: the column's own, and its square. Error: none before the one rounding of an answer.
+//!
+//! ```
+//! use limno_metrics::state::ExactSums;
+//!
+//! let mut sums = ExactSums::default();
+//! sums.observe_slice(&[1e16, 1.0, -1e16]);
+//! assert_eq!(sums.mean(), Some(1.0 / 3.0));
+//! ```
 
 use num_bigint::{BigInt, BigUint, Sign};
 

@@ -55,7 +55,6 @@ pub(super) fn level_of_values(values: &[f64], limit: u32) -> Option<u8> {
             continue;
         }
         let cell = (magnitude >> shift) - base;
-        #[expect(clippy::cast_possible_truncation, reason = "at most twice the bitmap's size")]
         let word = (cell / 64) as usize;
         maps[usize::from(bits.cast_signed() < 0)][word] |= 1 << (cell % 64);
     }
