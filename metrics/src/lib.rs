@@ -45,7 +45,7 @@
 //! | [`binning`] | the bins that a pair of columns shares |
 //! | [`schema`] | names and Arrow types of the metric tables |
 //! | [`Certified`] | a number with bounds that hold for certain |
-//! | `polars` (feature) | data frames in and out |
+//! | `polars` (feature) | Polars data frames and queries in, profiles and drifts as data frames out |
 //! | [`distribution`] | the tails of the distributions behind the p-values |
 //!
 //! The crate knows Arrow arrays and nothing else: no clock, no file, no async, no query engine.

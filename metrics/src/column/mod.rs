@@ -9,6 +9,8 @@ mod values;
 
 pub use groups::ColumnGroups;
 pub use kind::{ColumnKind, ColumnOptions, spark_type_name};
+#[cfg(feature = "polars")]
+pub(crate) use values::EXACT_INTEGERS;
 pub use values::{CategoryColumn, NumericColumn};
 
 use arrow::array::{Array, ArrayRef};
