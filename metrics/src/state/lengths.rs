@@ -23,10 +23,19 @@ impl Lengths {
     /// Adds `times` values of length `length`.
     #[inline]
     pub fn observe(&mut self, length: u64, times: u64) {
+        if times == 0 {
+            return;
+        }
         self.count += times;
         self.total += u128::from(length) * u128::from(times);
         self.least = self.least.min(length);
         self.greatest = self.greatest.max(length);
+    }
+
+    /// The number of values.
+    #[must_use]
+    pub const fn count(&self) -> u64 {
+        self.count
     }
 
     /// The least length; `None` if nothing was seen.
@@ -75,7 +84,14 @@ impl MergeableState for Lengths {
         }
         let total: [u8; 16] =
             input.slice()?.try_into().map_err(|_| Error::invalid_data("a state's total length is not 16 bytes"))?;
-        Ok(Self { count, total: u128::from_le_bytes(total), least: input.varint()?, greatest: input.varint()? })
+        let total = u128::from_le_bytes(total);
+        let (least, greatest) = (input.varint()?, input.varint()?);
+        let times = |length: u64| u128::from(length) * u128::from(count);
+        // With that, totals do not overflow before counts do.
+        if least > greatest || total < times(least) || total > times(greatest) {
+            return Err(Error::invalid_data("a state's lengths do not add up"));
+        }
+        Ok(Self { count, total, least, greatest })
     }
 
     fn heap_size(&self) -> usize {
