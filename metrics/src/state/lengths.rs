@@ -98,3 +98,31 @@ impl MergeableState for Lengths {
         0
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_value_has_no_length() {
+        let mut lengths = Lengths::default();
+        lengths.observe(7, 0);
+        assert_eq!(lengths, Lengths::default());
+    }
+
+    #[test]
+    fn lengths_that_do_not_add_up_are_refused() {
+        let decode = |count: u64, total: u128, least: u64, greatest: u64| {
+            let mut out = Writer::default();
+            Lengths { count, total, least, greatest }.encode(&mut out);
+            let payload = super::super::codec::open(&out.finish()).unwrap();
+            Lengths::decode(&mut Reader::new(&payload))
+        };
+        assert!(decode(3, 9, 2, 4).is_ok());
+        assert!(decode(u64::MAX, u128::from(u64::MAX).pow(2), u64::MAX, u64::MAX).is_ok());
+        for (count, total, least, greatest) in [(3, 9, 4, 2), (3, 5, 2, 4), (3, 13, 2, 4), (3, u128::MAX, 2, u64::MAX)]
+        {
+            assert!(decode(count, total, least, greatest).is_err(), "{count} of {least} to {greatest}: {total}");
+        }
+    }
+}
