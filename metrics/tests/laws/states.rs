@@ -35,7 +35,7 @@ mergeable_state_laws!(mod extrema {
 });
 
 mergeable_state_laws!(mod exact_sums {
-    cases: 200,
+    cases: 150,
     limits: Just(()),
     values: finite_numbers(),
     empty: |()| ExactSums::default(),
@@ -47,7 +47,7 @@ mergeable_state_laws!(mod exact_sums {
 });
 
 mergeable_state_laws!(mod histogram {
-    cases: 200,
+    cases: 150,
     limits: limits(),
     values: numbers(),
     empty: |&limit| Histogram::empty(limit),
@@ -56,7 +56,7 @@ mergeable_state_laws!(mod histogram {
 });
 
 mergeable_state_laws!(mod the_numbers_of_a_column {
-    cases: 200,
+    cases: 150,
     limits: limits(),
     values: numbers_and_nan(),
     empty: |&limit| Numbers::empty(limit),
@@ -84,7 +84,7 @@ mergeable_state_laws!(mod lengths {
 mergeable_state_laws!(
     /// Categories at their own limit; that of distinct values plays no part below 4,096.
     mod categories {
-        cases: 200,
+        cases: 150,
         limits: prop_oneof![Just(1u32), limits()],
         values: strings(),
         empty: |&limit| Categories::empty(limit, 0),
@@ -94,7 +94,7 @@ mergeable_state_laws!(
 );
 
 proptest! {
-    #![proptest_config(crate::cases(400))]
+    #![proptest_config(crate::cases(150))]
 
     /// Multiples are sums, also beyond what 64 bits of a square's multiple can hold.
     #[test]
@@ -109,6 +109,26 @@ proptest! {
         let mut few = ExactSums::default();
         (0..a % 50).for_each(|_| few.observe(value));
         prop_assert_eq!(few.bytes(), of(a % 50).bytes());
+    }
+
+    /// Doubled so often, counts leave the 32 bits of counters, and nothing else changes.
+    #[test]
+    fn a_histogram_merged_with_itself_has_the_same_buckets(values in numbers(), limit in limits(), seed: u64) {
+        let mut histogram = Histogram::empty(limit);
+        histogram.observe_slice(&values);
+        let once = histogram.buckets();
+        let doublings = 28 + seed % 8;
+        for turn in 0..doublings {
+            let other = histogram.clone();
+            histogram = if seed >> turn & 1 == 1 { Mergeable::read(&histogram.bytes())? } else { histogram };
+            histogram = histogram.merged(&other)?;
+        }
+        let often = histogram.buckets();
+        prop_assert_eq!((often.level(), often.total()), (once.level(), once.total() << doublings));
+        for (often, once) in often.as_slice().iter().zip(once.as_slice()) {
+            prop_assert_eq!((often.cell, often.count), (once.cell, once.count << doublings));
+        }
+        prop_assert_eq!(often.as_slice().len(), once.as_slice().len());
     }
 
     /// The sums that an exact histogram answers are those of its values, as are those beside a coarse one.
