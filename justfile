@@ -17,6 +17,16 @@ test *ARGS:
 test-metrics *ARGS:
     cargo test --locked -p limno-metrics {{ARGS}}
 
+# Fuzz the state encoding, each target for SECONDS. Needs a C++ compiler.
+fuzz SECONDS="60":
+    metrics/fuzz/run decode {{SECONDS}}
+    metrics/fuzz/run merge {{SECONDS}}
+
+# Write the encoded states of this version again and show what changed.
+golden-encodings:
+    LIMNO_WRITE_GOLDEN_ENCODINGS=1 cargo test --locked -p limno-metrics --test golden_encodings
+    git --no-pager diff --stat -- metrics/tests/golden_encodings
+
 # The whole loop on the flights of 2013.
 demo DIR="limno-demo":
     cargo run --locked -- demo {{quote(DIR)}}

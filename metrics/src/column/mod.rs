@@ -177,14 +177,26 @@ impl ColumnState {
             ColumnKind::Opaque => Values::Opaque,
         };
         input.end()?;
+        let held = match &values {
+            Values::Numeric(column) | Values::Temporal(column) => column.histogram().total(),
+            Values::Category(column) => column.categories.total(),
+            Values::Opaque => 0,
+        };
+        // With that, rows are the first count to leave 64 bits when states are merged.
+        if held > counts.values() {
+            return Err(Error::invalid_data(format!("a state holds {held} values, but counts {}", counts.values())));
+        }
         Ok(Self { counts, values })
     }
 
-    /// Adds the values that `other` summarises.
+    /// Adds the values that `other` summarises. A merge that fails changes nothing.
     ///
     /// # Errors
-    /// [`Incompatible`](crate::ErrorKind::Incompatible) when the kinds differ.
+    /// [`Incompatible`](crate::ErrorKind::Incompatible) when the kinds differ, and
+    /// [`InvalidData`](crate::ErrorKind::InvalidData) when there are more rows than 64 bits count.
     pub fn merge(&mut self, other: &Self) -> Result<()> {
+        let mut counts = self.counts;
+        counts.merge(&other.counts)?;
         match (&mut self.values, &other.values) {
             (Values::Numeric(ours), Values::Numeric(theirs)) | (Values::Temporal(ours), Values::Temporal(theirs)) => {
                 ours.merge(theirs)?;
@@ -199,7 +211,8 @@ impl ColumnState {
                 )));
             }
         }
-        self.counts.merge(&other.counts)
+        self.counts = counts;
+        Ok(())
     }
 
     /// Bytes held on the heap: what its allocations have asked for.

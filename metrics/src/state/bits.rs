@@ -1,4 +1,4 @@
-//! Numbers of any width, one after the other.
+//! Numbers of any width, one after the other, lowest bit first; the last byte is filled up with zeros.
 
 use crate::{Error, Result};
 

@@ -372,7 +372,7 @@ impl MergeableState for Categories {
         let lengths = Lengths::decode(input)?;
         let depth = input.byte()?;
         let length = input.count()?;
-        if limit == 0 || depth > 64 || length > limit as usize {
+        if limit == 0 || depth > 64 || length > limit as usize || lengths.count() > total {
             return Err(invalid());
         }
         let mut kept: HashMap<Box<[u8]>, u64> = HashMap::with_capacity(length);

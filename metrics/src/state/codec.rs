@@ -1,6 +1,30 @@
 //! The bytes of a state: little varints in a frame of magic, version and length, compressed when that pays.
 //!
-//! Frame: `"LM"`, version (1 byte), flags (1 byte: bit 0 = zstd), raw length (varint), payload.
+//! | bytes | of a frame |
+//! |---|---|
+//! | 2 | `"LM"` |
+//! | 1 | [`VERSION`] |
+//! | 1 | flags: 0, or 1 if the payload is a zstd frame; others are refused |
+//! | 1–10 | length of the payload before compression, a varint |
+//! | rest | the payload: what the states wrote one after the other, without names or padding |
+//!
+//! A varint has seven bits in each byte, lowest first; all but the last byte have the highest bit set. Whatever has
+//! eight bytes is little endian. Each state's own file gives the order of its parts.
+//!
+//! **What is promised.** There is one version for all states. It is raised when the bytes of any state change, or what
+//! they mean: the order of parts, a hash, a rule of which values are kept. Within a version,
+//!
+//! - what one build writes every other reads, and goes on with;
+//! - equal multisets under equal limits encode to equal bytes, on every machine. Where they are compressed, which some
+//!   columns within a payload are too, they are those of the zstd that `Cargo.lock` pins: another one may compress the
+//!   same otherwise, and reads it all the same.
+//!
+//! **What is not.** A build reads its own version only and refuses others by name: a summary cannot be told again from
+//! another summary, but its values are still in their table.
+//!
+//! **Foreign bytes** end in an error or in a state that holds together, within a small multiple of memory: no length is
+//! believed before as many bytes are there. `tests/golden_encodings` has bytes of each version, `fuzz` looks for bytes
+//! that break this.
 
 use std::borrow::Cow;
 use std::cell::RefCell;
@@ -8,13 +32,14 @@ use std::cell::RefCell;
 use crate::{Error, Result};
 
 const MAGIC: [u8; 2] = *b"LM";
-/// The version of the encoding of all states. A change of any layout raises it.
+/// The version of the encoding of all states. A change of any layout raises it, as [the module](self) says.
 pub const VERSION: u8 = 2;
 const COMPRESSED: u8 = 1;
 /// Shorter payloads are left as they are: zstd's own frame would eat the gain.
 const COMPRESS_FROM: usize = 256;
 /// Longer ones are mostly fingerprints of single values, which do not compress.
-const COMPRESS_UP_TO: usize = 1 << 20;
+const COMPRESS_UP_TO: usize = 1 << COMPRESS_UP_TO_LOG;
+const COMPRESS_UP_TO_LOG: u32 = 20;
 /// The level of zstd: the fastest, for what is left to compress is small numbers.
 const LEVEL: i32 = 1;
 /// Shorter columns of a histogram are left as they are.
@@ -138,11 +163,12 @@ pub fn open(frame: &[u8]) -> Result<Vec<u8>> {
         0 => payload.to_vec(),
         COMPRESSED if raw_length <= COMPRESS_UP_TO => {
             // The decompressor grows its buffer as it goes, so a forged length costs nothing by itself.
-            let decoder = zstd::stream::read::Decoder::new(payload)
-                .map_err(|error| Error::invalid_data(format!("a state does not decompress: {error}")))?;
+            let mut decoder = zstd::stream::read::Decoder::new(payload).map_err(does_not_decompress)?;
+            // Nor does a forged window, for which zstd would set 128 MiB aside.
+            decoder.window_log_max(COMPRESS_UP_TO_LOG).map_err(does_not_decompress)?;
             let mut raw = Vec::with_capacity(raw_length.min(payload.len().saturating_mul(8)));
             std::io::Read::read_to_end(&mut std::io::Read::take(decoder, raw_length as u64 + 1), &mut raw)
-                .map_err(|error| Error::invalid_data(format!("a state does not decompress: {error}")))?;
+                .map_err(does_not_decompress)?;
             raw
         }
         flags => return Err(Error::invalid_data(format!("unknown flags {flags:#x} in a state"))),
@@ -245,8 +271,7 @@ impl<'a> Reader<'a> {
         if length > most_raw(packed.len()) {
             return Err(Error::invalid_data("a state claims to hold more than its bytes can"));
         }
-        let raw = zstd::bulk::decompress(packed, length)
-            .map_err(|error| Error::invalid_data(format!("a state does not decompress: {error}")))?;
+        let raw = zstd::bulk::decompress(packed, length).map_err(does_not_decompress)?;
         if raw.len() == length { Ok(Cow::Owned(raw)) } else { Err(cut_short()) }
     }
 
@@ -267,6 +292,54 @@ impl<'a> Reader<'a> {
     }
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "for map_err")]
+fn does_not_decompress(error: std::io::Error) -> Error {
+    Error::invalid_data(format!("a state does not decompress: {error}"))
+}
+
 fn cut_short() -> Error {
     Error::invalid_data("a state is cut short")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn zstd_frame(window: u8) -> Vec<u8> {
+        // Magic, no flags, the window's exponent above 1 KiB in the upper five bits; one last raw block of four bytes.
+        let packed = [0x28, 0xb5, 0x2f, 0xfd, 0, window << 3, 0x21, 0, 0, 1, 2, 3, 4];
+        [&[b'L', b'M', VERSION, COMPRESSED, 4], &packed[..]].concat()
+    }
+
+    #[test]
+    fn a_window_larger_than_any_payload_is_refused() {
+        assert_eq!(open(&zstd_frame(10)).unwrap(), [1, 2, 3, 4]);
+        for window in 11..32 {
+            assert!(open(&zstd_frame(window)).is_err(), "2^{}", window + 10);
+        }
+    }
+
+    #[test]
+    fn a_length_that_is_not_that_of_the_payload_is_refused() {
+        let mut writer = Writer::default();
+        (0..500).for_each(|_| writer.byte(7));
+        let frame = writer.finish();
+        assert!(frame.len() < 100 && open(&frame).unwrap() == [7; 500]);
+        // The length is in the two bytes after the flags.
+        assert_eq!(frame[4..6], [0xf4, 0x03]);
+        for length in [[0xf3, 0x03], [0xf5, 0x03], [0xe4, 0x00]] {
+            let mut forged = frame.clone();
+            forged[4..6].copy_from_slice(&length);
+            assert!(open(&forged).is_err(), "{length:?}");
+        }
+    }
+
+    #[test]
+    fn varints_beyond_64_bits_are_refused() {
+        let nine = [0xff; 9];
+        assert_eq!(Reader::new(&[&nine[..], &[1]].concat()).varint().unwrap(), u64::MAX);
+        assert!(Reader::new(&[&nine[..], &[2]].concat()).varint().is_err());
+        assert!(Reader::new(&[&nine[..], &[0x81, 0]].concat()).varint().is_err());
+        assert!(Reader::new(&nine).varint().is_err());
+    }
 }

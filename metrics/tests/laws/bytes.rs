@@ -1,46 +1,26 @@
 //! Bytes that no state wrote are refused, or make a state that holds together; nothing panics.
 
+use std::path::Path;
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, Float64Array, Int64Array, StringArray, TimestampMicrosecondArray};
-use limno_fixtures::SplitMix64;
+use arrow::array::{ArrayRef, Float64Array};
+use limno_metrics::ErrorKind;
 use limno_metrics::column::{ColumnKind, ColumnOptions, ColumnState};
 use limno_metrics::drift::{self, DriftOptions};
 use limno_metrics::state::codec::{self, VERSION, Writer};
-use limno_metrics::state::{Counts, Distinct, ExactSums, Extrema, Histogram, MergeableState};
-use limno_metrics::{ErrorKind, Result};
+use limno_metrics::state::{Extrema, MergeableState};
 use proptest::prelude::*;
+use proptest::test_runner::TestCaseResult;
 
-use crate::values::{index, integers, numbers, strings};
+use crate::columns::Column;
+use crate::laws::{assert_refused_or_holds, frame};
 
-/// A frame around `payload`, not compressed.
-fn frame(payload: &[u8]) -> Vec<u8> {
-    let mut frame = vec![b'L', b'M', VERSION, 0];
-    let mut length = payload.len();
-    while length >= 0x80 {
-        frame.push(u8::try_from(length & 0x7f).unwrap() | 0x80);
-        length >>= 7;
-    }
-    frame.push(u8::try_from(length).unwrap());
-    frame.extend_from_slice(payload);
-    frame
-}
-
-/// Whatever decodes can be encoded, asked, compared and merged with nothing.
-fn assert_holds(bytes: &[u8]) -> Result<(), TestCaseError> {
-    let state = match ColumnState::decode(bytes) {
-        Ok(state) => state,
-        Err(error) => {
-            prop_assert_eq!(error.kind(), ErrorKind::InvalidData);
-            return Ok(());
-        }
-    };
-    let encoded = state.encode();
-    prop_assert!(ColumnState::decode(&encoded)?.encode() == encoded, "encodes otherwise when decoded once more");
+/// Whatever was decoded can be asked, compared and merged with nothing.
+pub(crate) fn assert_answers(state: &ColumnState) -> TestCaseResult {
     let empty = ColumnState::empty(&ColumnOptions::exact(state.kind()));
     let mut merged = empty.clone();
-    merged.merge(&state)?;
-    let (frozen, nothing) = (state.freeze(), empty.freeze());
+    merged.merge(state)?;
+    let (frozen, nothing) = (state.clone().freeze(), empty.freeze());
     let profile = frozen.profile();
     for number in [profile.min, profile.max, profile.avg, profile.median()].into_iter().flatten() {
         prop_assert!(!number.is_nan(), "{profile:?}");
@@ -51,70 +31,16 @@ fn assert_holds(bytes: &[u8]) -> Result<(), TestCaseError> {
     Ok(())
 }
 
-fn encoded() -> BoxedStrategy<Vec<u8>> {
-    let of = |array: &dyn Array, kind: ColumnKind, limit: u32| {
-        let mut state = ColumnState::empty(&ColumnOptions { kind, max_buckets: limit, exact_distinct: limit });
-        state.observe(array).unwrap();
-        state.encode()
-    };
-    let limit = prop::sample::select(vec![16u32, 64, 4096]);
-    prop_oneof![
-        (numbers(), limit.clone()).prop_map(move |(v, l)| of(&Float64Array::from(v), ColumnKind::Numeric, l)),
-        (integers(), limit.clone()).prop_map(move |(v, l)| of(&Int64Array::from(v), ColumnKind::Numeric, l)),
-        (integers(), limit.clone()).prop_map(move |(v, l)| of(
-            &TimestampMicrosecondArray::from(v),
-            ColumnKind::Temporal,
-            l
-        )),
-        (strings(), limit).prop_map(move |(v, l)| of(&StringArray::from(v), ColumnKind::Categorical, l)),
-    ]
-    .boxed()
-}
-
 proptest! {
     #![proptest_config(crate::cases(1500))]
 
     #[test]
     fn arbitrary(bytes in proptest::collection::vec(any::<u8>(), 0..200), kind in 0..6u8) {
-        assert_holds(&bytes)?;
-        assert_holds(&frame(&bytes))?;
+        assert_refused_or_holds::<Column>(&bytes)?;
+        assert_refused_or_holds::<Column>(&frame(&bytes))?;
         // With a kind and plausible counts in front, more of it is read.
         let head = [kind, 100, 3, 2, 5, 0];
-        assert_holds(&frame(&[&head, &bytes[..]].concat()))?;
-    }
-
-    #[test]
-    fn damaged(bytes in encoded(), seed: u64) {
-        let rng = &mut SplitMix64::new(seed);
-        let mut payload = codec::open(&bytes)?;
-        prop_assert!(ColumnState::decode(&frame(&payload))?.encode() == bytes, "compression is no part of the state");
-        for _ in 0..=rng.below(3) {
-            let at = index(rng.below(payload.len() as u64));
-            match rng.below(5) {
-                0 => payload[at] ^= 1 << rng.below(8),
-                1 => payload[at] = u8::try_from(rng.below(256)).unwrap(),
-                2 => drop(payload.remove(at)),
-                3 => payload.insert(at, 0xff),
-                _ => payload.truncate(at.max(1)),
-            }
-            if payload.is_empty() {
-                break;
-            }
-        }
-        assert_holds(&frame(&payload))?;
-        let mut frame = bytes;
-        let at = index(rng.below(frame.len() as u64));
-        frame[at] ^= 1 << rng.below(8);
-        assert_holds(&frame)?;
-        frame.truncate(at);
-        prop_assert!(ColumnState::decode(&frame).is_err(), "cut short");
-    }
-
-    #[test]
-    fn followed_by_more(bytes in encoded(), more: u8) {
-        let mut payload = codec::open(&bytes)?;
-        payload.push(more);
-        prop_assert!(ColumnState::decode(&frame(&payload)).is_err());
+        assert_refused_or_holds::<Column>(&frame(&[&head, &bytes[..]].concat()))?;
     }
 }
 
@@ -128,25 +54,77 @@ fn another_version_is_named() {
     assert!(error.to_string().contains(&format!("version {}", VERSION + 1)), "{error}");
 }
 
+/// What the fuzz targets were given and found is no news to anybody: see `fuzz/run`.
+#[test]
+fn every_input_of_the_corpus_is_refused_or_holds_together() {
+    let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus");
+    let inputs = |target: &str| {
+        let files = std::fs::read_dir(corpus.join(target)).unwrap().map(|entry| entry.unwrap().path());
+        files.map(|path| (std::fs::read(&path).unwrap(), path)).collect::<Vec<_>>()
+    };
+    let assert_all = |parts: &[&[u8]], path: &Path| {
+        for part in parts {
+            for bytes in [part.to_vec(), frame(part)] {
+                assert_refused_or_holds::<Column>(&bytes).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+            }
+        }
+    };
+    let decode = inputs("decode");
+    assert!(decode.len() > 20, "{} inputs", decode.len());
+    decode.iter().for_each(|(input, path)| assert_all(&[input], path));
+    for (input, path) in inputs("merge") {
+        let Some((&cut, rest)) = input.split_first_chunk() else { continue };
+        let (left, right) = rest.split_at(usize::from(u16::from_le_bytes(cut)).min(rest.len()));
+        assert_all(&[left, right], &path);
+        let read = |part: &[u8]| ColumnState::decode(part).or_else(|_| ColumnState::decode(&frame(part)));
+        if let (Ok(left), Ok(right)) = (read(left), read(right)) {
+            let (mut there, mut back) = (left.clone(), right.clone());
+            let (first, second) = (there.merge(&right), back.merge(&left));
+            assert_eq!(first.is_ok(), second.is_ok(), "{}: {first:?}, {second:?}", path.display());
+            assert!(first.is_err() || there.encode() == back.encode(), "{}", path.display());
+        }
+    }
+}
+
+/// The payload of a column of so many rows, and of one value with this key.
+fn column_of(rows: u64, key: u64) -> Vec<u8> {
+    let mut out = Writer::default();
+    [rows, 0, 0, 0, 0].into_iter().for_each(|count| out.varint(count));
+    let (limit, level, buckets, step_shift) = (16, 0, 1, 0);
+    out.varint(limit);
+    out.byte(level);
+    out.varint(buckets);
+    out.fixed(key);
+    out.varint(step_shift);
+    // A column of bit lengths, not compressed: that of the count. It is one, which takes no bits below the highest.
+    [0, 1].into_iter().for_each(|byte| out.byte(byte));
+    out.slice(&[]);
+    let (exact_distinct, flags) = (4096, 0);
+    out.varint(exact_distinct);
+    out.byte(flags);
+    let column = codec::open(&out.finish()).unwrap();
+    [&[1], &column[..]].concat()
+}
+
+/// A merge that fails changes nothing, because counts of rows are the first to be too many.
+#[test]
+fn more_values_than_rows_are_refused() {
+    let zero = 1 << 63;
+    let read = |rows: u64| ColumnState::decode(&frame(&column_of(rows, zero)));
+    assert!(read(0).is_err());
+    let (mut most, one) = (read(u64::MAX).unwrap(), read(1).unwrap());
+    let before = most.encode();
+    assert_eq!(most.merge(&one).unwrap_err().kind(), ErrorKind::InvalidData);
+    assert!(most.encode() == before);
+}
+
 /// Keys beyond those of the infinities are NaN, which has no place in an order.
 #[test]
 fn keys_that_are_no_numbers_are_refused() {
-    for (limit, nan) in [(16, 1u64), (16, 40), (4096, 3)] {
-        let mut histogram = Histogram::empty(limit);
-        (0..nan).for_each(|payload| histogram.observe(f64::from_bits(f64::NAN.to_bits() + (payload << 44))));
-        let mut out = Writer::default();
-        out.byte(1);
-        Counts { rows: nan, ..Counts::default() }.encode(&mut out);
-        Extrema::default().encode(&mut out);
-        ExactSums::default().encode(&mut out);
-        histogram.encode(&mut out);
-        out.varint(4096);
-        out.byte(u8::from(!histogram.is_exact()));
-        if !histogram.is_exact() {
-            Distinct::empty(4096).encode(&mut out);
-        }
-        let decoded = ColumnState::decode(&out.finish());
-        assert!(decoded.is_err(), "{nan} NaN in a histogram of {limit}: {:?}", decoded.unwrap().freeze().profile());
+    let (least, greatest) = (!f64::NEG_INFINITY.to_bits(), f64::INFINITY.to_bits() | 1 << 63);
+    for (key, is_number) in [(least, true), (greatest, true), (least - 1, false), (greatest + 1, false), (0, false)] {
+        let decoded = ColumnState::decode(&frame(&column_of(1, key)));
+        assert_eq!(decoded.is_ok(), is_number, "{key:#x}: {decoded:?}");
     }
     let mut extrema = Extrema::default();
     extrema.observe(f64::NAN);

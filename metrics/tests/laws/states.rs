@@ -1,14 +1,12 @@
 //! Each state by itself: the laws, for several limits and families of values.
 
-use limno_metrics::state::{Categories, Distinct, ExactSums, Extrema, Histogram, Lengths};
+use limno_metrics::state::{
+    Categories, Counts, Distinct, ExactSums, Extrema, Histogram, Lengths, MergeableState, Numbers,
+};
 use proptest::prelude::*;
 
-use crate::laws::{Mergeable, assert_laws, assert_mixed};
-use crate::values::{finite_numbers, limits, numbers, strings};
-
-fn observe_numbers(state: &mut Histogram, values: &[f64]) {
-    values.iter().for_each(|&value| state.observe(value));
-}
+use crate::laws::{Mergeable, mergeable_state_laws};
+use crate::values::{any_number, finite_numbers, limits, numbers, numbers_and_nan, strings};
 
 fn observe_bits(state: &mut Distinct, values: &[f64]) {
     values.iter().for_each(|&value| state.observe(value.to_bits()));
@@ -20,68 +18,87 @@ fn observe_strings(state: &mut Categories, values: &[String]) {
     }
 }
 
+mergeable_state_laws!(mod counts {
+    cases: 80,
+    limits: Just(()),
+    values: numbers_and_nan(),
+    empty: |()| Counts::default(),
+    observe: |state, values| Numbers::empty(16).observe(values, state),
+});
+
+mergeable_state_laws!(mod extrema {
+    cases: 80,
+    limits: Just(()),
+    values: numbers(),
+    empty: |()| Extrema::default(),
+    observe: |state, values| values.iter().for_each(|&value| state.observe(value)),
+});
+
+mergeable_state_laws!(mod exact_sums {
+    cases: 150,
+    limits: Just(()),
+    values: finite_numbers(),
+    empty: |()| ExactSums::default(),
+    // One by one they go another way than in slices.
+    observe: |state, values| match values {
+        [value] => state.observe(*value),
+        _ => state.observe_slice(values),
+    },
+});
+
+mergeable_state_laws!(mod histogram {
+    cases: 150,
+    limits: limits(),
+    values: numbers(),
+    empty: |&limit| Histogram::empty(limit),
+    observe: |state, values| state.observe_slice(values),
+    least: |&left, &right| left.min(right),
+});
+
+mergeable_state_laws!(mod the_numbers_of_a_column {
+    cases: 150,
+    limits: limits(),
+    values: numbers_and_nan(),
+    empty: |&limit| Numbers::empty(limit),
+    observe: |state, values| state.observe(values, &mut Counts::default()),
+    least: |&left, &right| left.min(right),
+});
+
+mergeable_state_laws!(mod distinct {
+    cases: 150,
+    limits: limits(),
+    values: numbers(),
+    empty: |&limit| Distinct::empty(limit),
+    observe: observe_bits,
+    least: |&left, &right| left.min(right),
+});
+
+mergeable_state_laws!(mod lengths {
+    cases: 100,
+    limits: Just(()),
+    values: proptest::collection::vec((0..1u64 << 40, 0..1000u64), 0..60),
+    empty: |()| Lengths::default(),
+    observe: |state, values| values.iter().for_each(|&(length, times)| state.observe(length, times)),
+});
+
+mergeable_state_laws!(
+    /// Categories at their own limit; that of distinct values plays no part below 4,096.
+    mod categories {
+        cases: 150,
+        limits: prop_oneof![Just(1u32), limits()],
+        values: strings(),
+        empty: |&limit| Categories::empty(limit, 0),
+        observe: observe_strings,
+        least: |&left, &right| left.min(right),
+    }
+);
+
 proptest! {
-    #![proptest_config(crate::cases(400))]
-
-    #[test]
-    fn extrema(values in numbers(), seed: u64) {
-        let observe = |state: &mut Extrema, values: &[f64]| values.iter().for_each(|&value| state.observe(value));
-        assert_laws(&Extrema::default(), observe, &values, seed)?;
-    }
-
-    #[test]
-    fn sums(values in finite_numbers(), seed: u64) {
-        let one_by_one = |state: &mut ExactSums, values: &[f64]| values.iter().for_each(|&value| state.observe(value));
-        assert_laws(&ExactSums::default(), one_by_one, &values, seed)?;
-        let slices =
-            |state: &mut ExactSums, values: &[f64]| state.observe_slice(values);
-        assert_laws(&ExactSums::default(), slices, &values, seed)?;
-    }
-
-    #[test]
-    fn histogram(values in numbers(), limit in limits(), seed: u64) {
-        assert_laws(&Histogram::empty(limit), observe_numbers, &values, seed)?;
-    }
-
-    #[test]
-    fn distinct(values in numbers(), limit in limits(), seed: u64) {
-        assert_laws(&Distinct::empty(limit), observe_bits, &values, seed)?;
-    }
-
-    #[test]
-    fn lengths(values in proptest::collection::vec((0..1u64 << 40, 1..1000u64), 0..60), seed: u64) {
-        let observe = |state: &mut Lengths, values: &[(u64, u64)]| {
-            values.iter().for_each(|&(length, times)| state.observe(length, times));
-        };
-        assert_laws(&Lengths::default(), observe, &values, seed)?;
-    }
-
-    #[test]
-    fn categories(values in strings(), limit in prop_oneof![Just(1u32), limits()], seed: u64) {
-        assert_laws(&Categories::empty(limit, 0), observe_strings, &values, seed)?;
-    }
-
-    #[test]
-    fn histograms_of_two_limits(values in numbers(), left in limits(), right in limits()) {
-        let empty = Histogram::empty;
-        assert_mixed([&empty(left), &empty(right)], &empty(left.min(right)), observe_numbers, &values)?;
-    }
-
-    #[test]
-    fn distinct_counts_of_two_limits(values in numbers(), left in limits(), right in limits()) {
-        let empty = Distinct::empty;
-        assert_mixed([&empty(left), &empty(right)], &empty(left.min(right)), observe_bits, &values)?;
-    }
-
-    #[test]
-    fn categories_of_two_limits(values in strings(), left in limits(), right in limits()) {
-        let empty = |limit| Categories::empty(limit, 0);
-        assert_mixed([&empty(left), &empty(right)], &empty(left.min(right)), observe_strings, &values)?;
-    }
+    #![proptest_config(crate::cases(150))]
 
     /// Multiples are sums, also beyond what 64 bits of a square's multiple can hold.
     #[test]
-    fn multiples(value in crate::values::any_number().prop_filter("infinite", |x| x.is_finite()), cut: u64, rest: u64) {
+    fn multiples(value in any_number().prop_filter("infinite", |x| x.is_finite()), cut: u64, rest: u64) {
         let (a, b) = (cut >> 1, rest >> 1);
         let of = |times: u64| {
             let mut state = ExactSums::default();
@@ -92,6 +109,36 @@ proptest! {
         let mut few = ExactSums::default();
         (0..a % 50).for_each(|_| few.observe(value));
         prop_assert_eq!(few.bytes(), of(a % 50).bytes());
+    }
+
+    /// Doubled so often, counts leave the 32 bits of counters, and nothing else changes.
+    #[test]
+    fn a_histogram_merged_with_itself_has_the_same_buckets(values in numbers(), limit in limits(), seed: u64) {
+        let mut histogram = Histogram::empty(limit);
+        histogram.observe_slice(&values);
+        let once = histogram.buckets();
+        let doublings = 28 + seed % 8;
+        for turn in 0..doublings {
+            let other = histogram.clone();
+            histogram = if seed >> turn & 1 == 1 { Mergeable::read(&histogram.bytes())? } else { histogram };
+            histogram = histogram.merged(&other)?;
+        }
+        let often = histogram.buckets();
+        prop_assert_eq!((often.level(), often.total()), (once.level(), once.total() << doublings));
+        for (often, once) in often.as_slice().iter().zip(once.as_slice()) {
+            prop_assert_eq!((often.cell, often.count), (once.cell, once.count << doublings));
+        }
+        prop_assert_eq!(often.as_slice().len(), once.as_slice().len());
+    }
+
+    /// The sums that an exact histogram answers are those of its values, as are those beside a coarse one.
+    #[test]
+    fn the_sums_of_numbers_are_those_of_their_values(values in finite_numbers(), limit in limits()) {
+        let mut numbers = Numbers::empty(limit);
+        numbers.observe(&values, &mut Counts::default());
+        let mut sums = ExactSums::default();
+        sums.observe_slice(&values);
+        prop_assert_eq!(numbers.sums().bytes(), sums.bytes());
     }
 }
 
@@ -109,4 +156,18 @@ fn categories_of_two_limits_of_distinct_values() {
     let expected = of(4096, &levels).bytes();
     assert!(left.clone().merged(&right).unwrap().bytes() == expected, "the smaller limit first");
     assert!(right.merged(&left).unwrap().bytes() == expected, "the smaller limit second");
+}
+
+/// A count that goes beyond 64 bits is refused, in whatever state it stands.
+#[test]
+fn counts_beyond_64_bits_are_refused() {
+    let mut counts = Counts { rows: u64::MAX, ..Counts::default() };
+    let one = Counts { rows: 1, ..Counts::default() };
+    assert!(counts.merge(&one).is_err());
+    let mut sums = ExactSums::default();
+    sums.observe_times(1.0, u64::MAX);
+    assert!(sums.clone().merged(&sums).is_err());
+    let mut categories = Categories::empty(16, 16);
+    categories.observe(b"a", Some(1), u64::MAX);
+    assert!(categories.clone().merged(&categories).is_err());
 }

@@ -70,6 +70,19 @@ pub(crate) fn finite_numbers() -> BoxedStrategy<Vec<f64>> {
     numbers().prop_map(|values| values.into_iter().filter(|value| value.is_finite()).collect()).boxed()
 }
 
+/// Some numbers become NaN, of several bit patterns.
+pub(crate) fn with_nan(values: Vec<f64>, seed: u64) -> Vec<f64> {
+    let mut rng = SplitMix64::new(!seed);
+    let share = if rng.chance(0.3) { 0.1 } else { 0.0 };
+    let nan = |rng: &mut SplitMix64| f64::from_bits(f64::NAN.to_bits() | rng.below(9) | (rng.below(2) << 63));
+    values.into_iter().map(|value| if rng.chance(share) { nan(&mut rng) } else { value }).collect()
+}
+
+/// Numbers of one family, and NaN among them.
+pub(crate) fn numbers_and_nan() -> impl Strategy<Value = Vec<f64>> {
+    (numbers(), any::<u64>()).prop_map(|(values, seed)| with_nan(values, seed))
+}
+
 /// Numbers of which distances have a meaning: they neither overflow nor vanish.
 pub(crate) fn tame_numbers() -> BoxedStrategy<Vec<f64>> {
     prop_oneof![

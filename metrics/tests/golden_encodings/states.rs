@@ -1,0 +1,133 @@
+//! The states of the files: every kind of column, and every form that a state takes.
+//!
+//! Their values are whole numbers, or made from them by operations that round at most once.
+
+use std::sync::Arc;
+
+use arrow::array::{
+    ArrayRef, BinaryArray, BooleanArray, Date32Array, Decimal128Array, Float64Array, Int64Array, StringArray,
+    TimestampMicrosecondArray, TimestampNanosecondArray,
+};
+use limno_fixtures::SplitMix64;
+use limno_metrics::column::{ColumnKind, ColumnOptions, ColumnState};
+
+use ColumnKind::{Categorical, Numeric, Opaque, Temporal};
+
+/// The states by name of their file.
+pub(crate) fn all() -> Vec<(&'static str, ColumnState)> {
+    vec![
+        ("numeric_empty", ColumnState::empty(&ColumnOptions::new(Numeric))),
+        ("numeric_special", of(numbers(special()), ColumnOptions::new(Numeric))),
+        ("numeric_list", of(numbers(draw(1, 40, 1000)), ColumnOptions::new(Numeric))),
+        ("numeric_table", of(numbers(draw(2, 9000, 200)), ColumnOptions::new(Numeric))),
+        ("numeric_exact", of(numbers(draw(3, 600, 1 << 40)), ColumnOptions::exact(Numeric))),
+        ("numeric_coarse", of(numbers(draw(4, 3000, 1 << 40)), with(Numeric, 64, 16))),
+        ("numeric_coarse_distinct_list", of(numbers(draw(5, 300, 1 << 40)), with(Numeric, 20, 4096))),
+        ("numeric_atoms", of(numbers(spiked()), with(Numeric, 32, 16))),
+        ("numeric_wide_integers", of(wide_integers(), ColumnOptions::new(Numeric))),
+        ("numeric_wide_coarse", of(wide_integers(), with(Numeric, 16, 10))),
+        ("numeric_decimals", of(decimals(), ColumnOptions::new(Numeric))),
+        ("numeric_merged", merged()),
+        ("temporal_micros", of(micros(), ColumnOptions::new(Temporal))),
+        ("temporal_coarse", of(micros(), with(Temporal, 16, 16))),
+        ("temporal_nanos", of(nanos(), ColumnOptions::new(Temporal))),
+        ("temporal_dates", of(dates(), ColumnOptions::new(Temporal))),
+        ("categorical_empty", ColumnState::empty(&ColumnOptions::new(Categorical))),
+        ("categorical_exact", of(strings(6, 300, 20), ColumnOptions::new(Categorical))),
+        ("categorical_over_limit", of(strings(7, 900, 400), with(Categorical, 16, 4096))),
+        ("categorical_estimated", of(strings(8, 9000, 1 << 30), with(Categorical, 16, 4096))),
+        ("categorical_booleans", of(booleans(), ColumnOptions::new(Categorical))),
+        ("categorical_integers", of(wide_integers(), ColumnOptions::new(Categorical))),
+        ("opaque_empty", ColumnState::empty(&ColumnOptions::new(Opaque))),
+        ("opaque", of(binary(), ColumnOptions::new(Opaque))),
+    ]
+}
+
+fn with(kind: ColumnKind, max_buckets: u32, exact_distinct: u32) -> ColumnOptions {
+    ColumnOptions { kind, max_buckets, exact_distinct }
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "reads as a table")]
+fn of(array: ArrayRef, options: ColumnOptions) -> ColumnState {
+    ColumnState::of(&array, &options).unwrap()
+}
+
+fn numbers(values: Vec<Option<f64>>) -> ArrayRef {
+    Arc::new(Float64Array::from(values))
+}
+
+/// Numbers below `range` in steps of an eighth, with nulls.
+#[expect(clippy::cast_precision_loss, reason = "below 2^53")]
+fn draw(seed: u64, count: u32, range: u64) -> Vec<Option<f64>> {
+    let rng = &mut SplitMix64::new(seed);
+    (0..count).map(|row| (row % 11 != 5).then(|| (rng.below(range) as f64 - range as f64 / 4.0) / 8.0)).collect()
+}
+
+fn special() -> Vec<Option<f64>> {
+    let least = f64::from_bits(1);
+    let values = [0.0, -0.0, least, -least, f64::MAX, f64::MIN, f64::INFINITY, f64::NEG_INFINITY, f64::NAN, -f64::NAN];
+    values.into_iter().map(Some).chain([None, None]).collect()
+}
+
+/// Half of the values are zero, a tenth are one other value, the rest lie close together.
+fn spiked() -> Vec<Option<f64>> {
+    let rng = &mut SplitMix64::new(9);
+    let value = |row: u32, rng: &mut SplitMix64| match row % 10 {
+        0..5 => 0.0,
+        5 => 1e9,
+        _ => 1e3 + f64::from(u32::try_from(rng.below(1 << 20)).unwrap()) / 4096.0,
+    };
+    (0..2000).map(|row| Some(value(row, rng))).collect()
+}
+
+/// Neighbours that share their doubles.
+fn wide_integers() -> ArrayRef {
+    let wide = |step: i64| [step, (1 << 53) + step, i64::MAX - step, i64::MIN + step];
+    Arc::new(Int64Array::from_iter_values((0..25).flat_map(wide)))
+}
+
+fn decimals() -> ArrayRef {
+    let values = (0..60).map(|step| i128::from(step) * if step % 2 == 0 { 7 } else { 1_000_000_000_000_000_000_000 });
+    Arc::new(Decimal128Array::from_iter_values(values).with_precision_and_scale(38, 3).unwrap())
+}
+
+/// An exact state into which a coarse one of other limits was merged.
+fn merged() -> ColumnState {
+    let mut state = of(numbers(draw(10, 50, 1 << 20)), ColumnOptions::new(Numeric));
+    state.merge(&of(numbers(draw(11, 500, 1 << 20)), with(Numeric, 30, 100))).unwrap();
+    state
+}
+
+fn micros() -> ArrayRef {
+    let rng = &mut SplitMix64::new(12);
+    let micros =
+        |rng: &mut SplitMix64| 1_356_998_400_000_000 + i64::try_from(rng.below(31_536_000)).unwrap() * 1_000_000;
+    let values: Vec<Option<i64>> = (0..200).map(|row| (row % 7 != 3).then(|| micros(rng))).collect();
+    Arc::new(TimestampMicrosecondArray::from(values).with_timezone("UTC"))
+}
+
+fn nanos() -> ArrayRef {
+    Arc::new(TimestampNanosecondArray::from_iter_values((0..80).map(|step| 1_356_998_400_000_000_000 + step * 250)))
+}
+
+fn dates() -> ArrayRef {
+    Arc::new(Date32Array::from_iter_values((0..365).map(|day| 15_706 + day * day % 97)))
+}
+
+/// Levels of which the first are frequent, with nulls.
+fn strings(seed: u64, count: u32, levels: u64) -> ArrayRef {
+    let rng = &mut SplitMix64::new(seed);
+    let level = |rng: &mut SplitMix64| {
+        let below = if rng.below(3) == 0 { 3 } else { levels };
+        format!("Straße {}", rng.below(below))
+    };
+    Arc::new(StringArray::from_iter((0..count).map(|row| (row % 13 != 1).then(|| level(rng)))))
+}
+
+fn booleans() -> ArrayRef {
+    Arc::new(BooleanArray::from_iter((0..50).map(|row| (row % 5 != 0).then_some(row % 3 == 0))))
+}
+
+fn binary() -> ArrayRef {
+    Arc::new(BinaryArray::from_iter((0..50u8).map(|row| (row % 4 != 0).then_some([row]))))
+}
