@@ -9,6 +9,7 @@ mod columns;
 mod distances;
 mod exact;
 mod laws;
+mod long;
 mod states;
 mod values;
 

@@ -23,7 +23,7 @@ mergeable_state_laws!(mod counts {
     limits: Just(()),
     values: numbers_and_nan(),
     empty: |()| Counts::default(),
-    observe: |state, values| Numbers::empty(16).observe(values, state),
+    observe: |state, values| Numbers::empty(16).observe(values, None, state),
 });
 
 mergeable_state_laws!(mod extrema {
@@ -60,7 +60,7 @@ mergeable_state_laws!(mod the_numbers_of_a_column {
     limits: limits(),
     values: numbers_and_nan(),
     empty: |&limit| Numbers::empty(limit),
-    observe: |state, values| state.observe(values, &mut Counts::default()),
+    observe: |state, values| state.observe(values, None, &mut Counts::default()),
     least: |&left, &right| left.min(right),
 });
 
@@ -135,7 +135,7 @@ proptest! {
     #[test]
     fn the_sums_of_numbers_are_those_of_their_values(values in finite_numbers(), limit in limits()) {
         let mut numbers = Numbers::empty(limit);
-        numbers.observe(&values, &mut Counts::default());
+        numbers.observe(&values, None, &mut Counts::default());
         let mut sums = ExactSums::default();
         sums.observe_slice(&values);
         prop_assert_eq!(numbers.sums().bytes(), sums.bytes());

@@ -145,7 +145,7 @@ impl Histogram {
         }
     }
 
-    /// Adds at most [`OBSERVED`] values without NaN, which `scan` has seen.
+    /// Adds values without NaN, which `scan` has seen. If the level leaves 0 with them, all of them are in what departs.
     pub(crate) fn observe_scanned(&mut self, values: &[f64], scan: &Scan) {
         if values.is_empty() {
             return;
@@ -355,7 +355,8 @@ impl MergeableState for Histogram {
         Error::sum(self.total, other.total)?;
         self.limit = self.limit.min(other.limit);
         match &other.repr {
-            Repr::List(list) => self.observe_slice(list),
+            // At once, so that what departs is all of both or nothing of it.
+            Repr::List(list) => self.observe_scanned(list, &scan(Tier::best(), list)),
             Repr::Table(table) => {
                 let theirs = table.buckets(other.ends);
                 if self.total == 0 {
