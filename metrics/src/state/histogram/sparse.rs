@@ -54,16 +54,14 @@ impl Sparse {
         for (index, &value) in (0u16..).zip(values) {
             let key = key_of(value);
             let home = Self::home(key, pairs);
-            // A free slot has key 0, which is no number's. Which of the two it is cannot be foretold, so nothing branches
-            // on that.
-            match self.keys.get(home..home + 2) {
-                Some(&[first, second]) if (first == key) | (second == key) => {
-                    self.counts[home + usize::from(second == key)] += 1;
-                }
-                _ => {
-                    others[rest] = index;
-                    rest += 1;
-                }
+            // Which of the two it is cannot be foretold, so nothing branches on that. A free slot has key 0, which is no
+            // number's.
+            let slot = home + usize::from(self.keys.get(home + 1) == Some(&key));
+            if self.keys.get(slot) == Some(&key) {
+                self.counts[slot] += 1;
+            } else {
+                others[rest] = index;
+                rest += 1;
             }
         }
         rest

@@ -153,7 +153,7 @@ impl Window {
 
     /// Whether a young window has few atoms left among so many cells in use.
     pub(super) const fn is_ripe(&self, used: u32) -> bool {
-        self.atoms.is_some() && self.lone < used / 6
+        self.atoms.is_some() && self.lone < used / 8
     }
 
     /// Makes the window mature; its atoms.
@@ -228,7 +228,7 @@ impl Window {
     }
 }
 
-/// Where a window of a quarter more counters than `limit` covers most of the sample.
+/// Where a window of at most one and a half times `limit` counters covers most of the sample.
 fn place(level: u8, limit: u32, sample: &[f64]) -> Spans {
     let finite = || sample.iter().map(|value| value.to_bits()).filter(|bits| is_finite_nonzero(*bits));
     let shift = if level == 0 {
@@ -243,7 +243,7 @@ fn place(level: u8, limit: u32, sample: &[f64]) -> Spans {
     for bits in finite() {
         sides[usize::from(bits.cast_signed() >= 0)].push((bits & MAGNITUDE) >> shift);
     }
-    let budget = u64::from(limit.saturating_add(limit / 4).min(1 << 20));
+    let budget = u64::from(limit.saturating_add(limit / 2).min(1 << 20));
     let both = if sides.iter().all(|side| !side.is_empty()) { budget / 2 } else { budget };
     let [negative, positive] = sides.map(|mut side| {
         side.sort_unstable();
