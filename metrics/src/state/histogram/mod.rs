@@ -40,7 +40,7 @@ pub use buckets::{Bucket, Buckets};
 use super::codec::{Reader, Writer};
 use super::{ExactSums, MergeableState};
 use crate::kernel::{Scan, Tier, scan};
-use crate::key::key_of;
+use crate::key::{ZERO_KEY, key_of};
 use crate::{Error, Result};
 use table::Table;
 
@@ -67,16 +67,19 @@ pub struct Histogram {
 
 #[derive(Debug, Clone)]
 enum Repr {
-    /// The values themselves, in order of arrival.
-    List(Vec<f64>),
+    /// The values themselves, in order of arrival, but zeros: those are counted apart, for many columns are full of them.
+    List {
+        values: Vec<f64>,
+        zeros: u64,
+    },
     Table(Box<Table>),
 }
 
 /// The multiset of a histogram at its last exact moment.
 #[derive(Debug, Clone)]
 pub(crate) enum Departed {
-    /// One by one.
-    Values(Vec<f64>),
+    /// One by one, but zeros.
+    Values { values: Vec<f64>, zeros: u64 },
     /// With counts.
     Buckets(Buckets),
 }
@@ -86,7 +89,10 @@ impl Departed {
     pub(crate) fn sums(&self) -> ExactSums {
         let mut sums = ExactSums::default();
         match self {
-            Self::Values(values) => sums.observe_slice(values),
+            Self::Values { values, zeros } => {
+                sums.observe_slice(values);
+                sums.observe_times(0.0, *zeros);
+            }
             Self::Buckets(buckets) => {
                 let mut single = Vec::new();
                 for bucket in buckets.as_slice().iter().filter(|bucket| bucket.least().is_finite()) {
@@ -105,7 +111,8 @@ impl Departed {
     /// The values, each at least once.
     pub(crate) fn values(&self) -> Cow<'_, [f64]> {
         match self {
-            Self::Values(values) => Cow::Borrowed(values),
+            Self::Values { values, zeros: 0 } => Cow::Borrowed(values),
+            Self::Values { values, .. } => values.iter().copied().chain([0.0]).collect(),
             Self::Buckets(buckets) => buckets.as_slice().iter().map(Bucket::least).collect(),
         }
     }
@@ -116,7 +123,7 @@ impl Histogram {
     #[must_use]
     pub fn empty(limit: u32) -> Self {
         let limit = limit.max(MIN_LIMIT);
-        let repr = Repr::List(Vec::new());
+        let repr = Repr::List { values: Vec::new(), zeros: 0 };
         Self { limit, total: 0, ends: (u64::MAX, 0), repr, hands_over: false, departed: None }
     }
 
@@ -161,8 +168,13 @@ impl Histogram {
             return;
         }
         match &mut self.repr {
-            Repr::List(list) => {
-                list.extend_from_slice(values);
+            Repr::List { values: list, zeros } => {
+                *zeros += scan.zeros;
+                if scan.zeros == 0 {
+                    list.extend_from_slice(values);
+                } else {
+                    list.extend(values.iter().filter(|&&value| value != 0.0));
+                }
                 if list.len() >= LIST.min(2 * self.limit as usize) {
                     self.tabulate();
                 }
@@ -176,13 +188,20 @@ impl Histogram {
 
     /// Adds `times` values that are all `value`, which must not be NaN.
     pub(crate) fn observe_times(&mut self, value: f64, times: u64) {
-        if times < OBSERVED as u64 && matches!(self.repr, Repr::List(_)) {
+        if times == 0 {
+            return;
+        }
+        if value != 0.0 && times < OBSERVED as u64 && matches!(self.repr, Repr::List { .. }) {
             return self.observe_slice(&vec![value; usize::try_from(times).unwrap_or(0)]);
         }
         let key = key_of(value);
-        self.start_table();
         self.total += times;
         self.ends = (self.ends.0.min(key), self.ends.1.max(key));
+        if let (true, Repr::List { zeros, .. }) = (value == 0.0, &mut self.repr) {
+            *zeros += times;
+            return;
+        }
+        self.start_table();
         if let Repr::Table(table) = &mut self.repr {
             table.add(key, times, true);
         }
@@ -191,15 +210,15 @@ impl Histogram {
 
     /// Makes a table of the list, at the level that it needs.
     fn tabulate(&mut self) {
-        let Repr::List(list) = &mut self.repr else { return };
-        let list = std::mem::take(list);
-        if let Some(level) = level::level_of_values(&list, self.limit) {
-            self.repr = Repr::Table(Box::new(Table::of(level, self.limit, &list)));
-            self.departed = self.hands_over.then_some(Departed::Values(list));
-        } else {
-            self.repr = Repr::Table(Box::new(Table::of(0, self.limit, &list)));
-            self.fit();
+        let Repr::List { values, zeros } = &mut self.repr else { return };
+        let (values, zeros) = (std::mem::take(values), *zeros);
+        // The level of the values without zero, which may still lack the cell that zero takes.
+        let level = level::level_of_values(&values, self.limit);
+        self.repr = Repr::Table(Box::new(Table::of(level.unwrap_or(0), self.limit, &values, zeros)));
+        if level.is_some() {
+            self.departed = self.hands_over.then_some(Departed::Values { values, zeros });
         }
+        self.fit();
     }
 
     /// Coarsens a table that is well above the limit: a quarter more cells are let in, so that coarsening is rare.
@@ -239,7 +258,7 @@ impl Histogram {
 
     /// Brings the state to its canonical level, which updates may leave for later.
     pub(crate) fn settle(&mut self) {
-        if matches!(&self.repr, Repr::List(list) if list.len() > self.limit as usize) {
+        if !self.is_settled() {
             self.tabulate();
         }
         self.fit();
@@ -248,7 +267,7 @@ impl Histogram {
     /// Whether the state stands at its canonical level.
     pub(crate) fn is_settled(&self) -> bool {
         match &self.repr {
-            Repr::List(list) => list.len() <= self.limit as usize,
+            Repr::List { values, zeros } => values.len() + usize::from(*zeros > 0) <= self.limit as usize,
             Repr::Table(table) => table.used() <= self.limit,
         }
     }
@@ -290,7 +309,7 @@ impl Histogram {
     #[must_use]
     pub fn is_exact(&self) -> bool {
         match &self.settled().repr {
-            Repr::List(_) => true,
+            Repr::List { .. } => true,
             Repr::Table(table) => table.level() == 0,
         }
     }
@@ -311,10 +330,11 @@ impl Histogram {
     /// the limit.
     pub(crate) fn present_buckets(&self) -> Buckets {
         match &self.repr {
-            Repr::List(list) => {
-                let mut keys: Vec<u64> = list.iter().map(|&value| key_of(value)).collect();
-                keys.sort_unstable();
-                Buckets::of(0, keys.into_iter().map(|key| Bucket::atom(key, 1, 0)), self.ends)
+            Repr::List { values, zeros } => {
+                let mut atoms: Vec<Bucket> = values.iter().map(|&value| Bucket::atom(key_of(value), 1, 0)).collect();
+                atoms.extend((*zeros > 0).then(|| Bucket::atom(ZERO_KEY, *zeros, 0)));
+                atoms.sort_unstable_by_key(Bucket::key);
+                Buckets::of(0, atoms, self.ends)
             }
             Repr::Table(table) => table.buckets(self.ends),
         }
@@ -342,8 +362,8 @@ impl Histogram {
 
     /// Makes an exact table of the list, whatever its length.
     fn start_table(&mut self) {
-        if let Repr::List(list) = &self.repr {
-            self.repr = Repr::Table(Box::new(Table::of(0, self.limit, list)));
+        if let Repr::List { values, zeros } = &self.repr {
+            self.repr = Repr::Table(Box::new(Table::of(0, self.limit, values, *zeros)));
         }
     }
 }
@@ -355,8 +375,11 @@ impl MergeableState for Histogram {
         Error::sum(self.total, other.total)?;
         self.limit = self.limit.min(other.limit);
         match &other.repr {
-            // At once, so that what departs is all of both or nothing of it.
-            Repr::List(list) => self.observe_scanned(list, &scan(Tier::best(), list)),
+            Repr::List { values, zeros } => {
+                self.observe_times(0.0, *zeros);
+                // At once, so that what departs is all of both or nothing of it.
+                self.observe_scanned(values, &scan(Tier::best(), values));
+            }
             Repr::Table(table) => {
                 let theirs = table.buckets(other.ends);
                 if self.total == 0 {
@@ -380,9 +403,15 @@ impl MergeableState for Histogram {
         histogram.ends = buckets.ends();
         let is_short = buckets.level() == 0 && buckets.total() <= u64::from(limit).min(LIST as u64 / 2);
         histogram.repr = if is_short {
-            let values =
-                |bucket: &Bucket| std::iter::repeat_n(bucket.least(), usize::try_from(bucket.count).unwrap_or(0));
-            Repr::List(buckets.as_slice().iter().flat_map(values).collect())
+            let (mut values, mut zeros) = (Vec::new(), 0);
+            for bucket in buckets.as_slice() {
+                if bucket.key() == ZERO_KEY {
+                    zeros = bucket.count;
+                } else {
+                    values.resize(values.len() + usize::try_from(bucket.count).unwrap_or(0), bucket.least());
+                }
+            }
+            Repr::List { values, zeros }
         } else {
             Repr::Table(Box::new(Table::of_buckets(limit, &buckets)))
         };
@@ -391,7 +420,7 @@ impl MergeableState for Histogram {
 
     fn heap_size(&self) -> usize {
         match &self.repr {
-            Repr::List(list) => list.capacity() * size_of::<f64>(),
+            Repr::List { values, .. } => values.capacity() * size_of::<f64>(),
             Repr::Table(table) => size_of::<Table>() + table.heap_size(),
         }
     }

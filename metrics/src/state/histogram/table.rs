@@ -43,13 +43,13 @@ impl Table {
         }
     }
 
-    /// A table of these values at `level`.
-    pub(super) fn of(level: u8, limit: u32, values: &[f64]) -> Self {
+    /// A table of these values at `level`, none of them zero, and so many zeros.
+    pub(super) fn of(level: u8, limit: u32, values: &[f64], zeros: u64) -> Self {
         let step = values.len().div_ceil(SAMPLE).max(1);
         let sample: Vec<f64> = values.iter().step_by(step).copied().collect();
         let mut table = Self::new(level, limit, &sample);
-        let zeros = values.iter().filter(|&&value| value == 0.0).count() as u64;
-        table.observe(values, zeros);
+        table.observe(values, 0);
+        table.zeros = zeros;
         table
     }
 
