@@ -1,10 +1,16 @@
 //! The smallest level at which few enough cells occur.
 
 use super::buckets::Bucket;
+use crate::key::key_of;
 
 const MAGNITUDE: u64 = u64::MAX >> 1;
-/// Cells of a bitmap of one sign, before it is widened to a multiple.
+/// A bitmap of one sign has twice so many cells.
 const BITMAP: u64 = 1 << 16;
+const WORDS: usize = 1 << 11;
+/// From this level on a cell is an octave.
+const MAX_LEVEL: u8 = 52;
+/// Values looked at to place the bitmap.
+const SAMPLE: usize = 256;
 
 /// The level at which at most `limit` cells are left of sorted buckets that stand at `level`.
 pub(super) fn level_of_buckets(buckets: &[Bucket], level: u8, limit: u32) -> u8 {
@@ -23,55 +29,52 @@ pub(super) fn level_of_buckets(buckets: &[Bucket], level: u8, limit: u32) -> u8 
     64
 }
 
-/// The level of values that have more than `limit` cells at some level that a bitmap shows; `None` where it does not show
-/// enough of them, or the values are not finite.
+/// The level of values, none of them zero, if they have more than `limit` cells at a level that a bitmap shows; `None` if it
+/// does not show so many.
 ///
-/// All cells of a level within the range of the magnitudes are marked in a bitmap. If more are marked than the limit
-/// allows, no finer level is the one, and coarser ones follow by joining neighbouring bits: no sorting.
+/// The cells of a level where most magnitudes lie are marked in a bitmap, the few others are sorted. If more cells are
+/// in use than the limit allows, no finer level is the one, and coarser ones follow by joining neighbouring bits.
 pub(super) fn level_of_values(values: &[f64], limit: u32) -> Option<u8> {
-    let magnitudes = || values.iter().map(|value| value.to_bits() & MAGNITUDE);
-    let (mut least, mut greatest) = (u64::MAX, 0);
-    for magnitude in magnitudes() {
-        // Zero wraps around and is no minimum.
-        least = least.min(magnitude.wrapping_sub(1));
-        greatest = greatest.max(magnitude);
-    }
-    if greatest == 0 || greatest >= 0x7ff0 << 48 {
-        return None;
-    }
-    let least = least + 1;
-    let shift = 64 - ((greatest - least) / BITMAP).leading_zeros();
-    // From a whole multiple of the bitmap's size on, so that pairs stay pairs however often they are joined.
-    let base = (least >> shift) / BITMAP * BITMAP;
-    #[expect(clippy::cast_possible_truncation, reason = "at most twice the bitmap's size")]
-    let words = (((greatest >> shift) - base) / 64 + 1) as usize;
-    let mut maps = [vec![0u64; words], vec![0u64; words]];
-    let mut has_zero = false;
-    for value in values {
+    let magnitude = |value: f64| value.to_bits() & MAGNITUDE;
+    let mut sample: Vec<u64> =
+        values.iter().step_by(values.len().div_ceil(SAMPLE).max(1)).copied().map(magnitude).collect();
+    sample.sort_unstable();
+    let (low, high) = (*sample.get(sample.len() / 16)?, *sample.last()?);
+    let shift = 64 - ((high - low) / BITMAP).leading_zeros();
+    // From a multiple of the bitmap's size to another, so that pairs stay pairs however often they are joined, and no cell
+    // joins one outside.
+    let base = (low >> shift) / BITMAP * BITMAP;
+    let mut maps = [vec![0u64; WORDS], vec![0u64; WORDS]];
+    let mut outside: Vec<u64> = Vec::new();
+    for &value in values {
         let bits = value.to_bits();
-        let magnitude = bits & MAGNITUDE;
-        if magnitude == 0 {
-            has_zero = true;
-            continue;
+        let cell = (magnitude(value) >> shift).wrapping_sub(base);
+        if cell < 2 * BITMAP {
+            // The index is below the number of words.
+            maps[usize::from(bits.cast_signed() < 0)][(cell / 64) as usize] |= 1 << (cell % 64);
+        } else {
+            outside.push(key_of(value));
         }
-        let cell = (magnitude >> shift) - base;
-        let word = (cell / 64) as usize;
-        maps[usize::from(bits.cast_signed() < 0)][word] |= 1 << (cell % 64);
     }
-    let occupied =
-        |maps: &[Vec<u64>; 2]| maps.iter().flatten().map(|word| word.count_ones()).sum::<u32>() + u32::from(has_zero);
-    if occupied(&maps) <= limit {
+    outside.sort_unstable();
+    let first = u8::try_from(shift).ok()?;
+    if occupied(&maps, &outside, first) <= limit as usize {
         return None;
     }
-    for level in shift + 1..52 {
+    for level in first + 1..MAX_LEVEL {
         maps.iter_mut().for_each(halve);
-        if occupied(&maps) <= limit {
-            // Zero shares its cell with tiny positive numbers, which the count above does not know.
-            let is_shared = has_zero && base == 0 && maps[0][0] & 1 == 1;
-            return u8::try_from(level).ok().filter(|_| !is_shared);
+        if occupied(&maps, &outside, level) <= limit as usize {
+            return Some(level);
         }
     }
     None
+}
+
+/// Cells in use: those that are marked, and those of sorted keys which are not.
+pub(super) fn occupied(maps: &[Vec<u64>; 2], outside: &[u64], level: u8) -> usize {
+    let inside = maps.iter().flatten().map(|word| word.count_ones()).sum::<u32>() as usize;
+    let apart = outside.windows(2).filter(|pair| pair[0] >> level != pair[1] >> level).count();
+    inside + apart + usize::from(!outside.is_empty())
 }
 
 /// Joins neighbouring bits.
@@ -104,7 +107,6 @@ mod tests {
     use limno_fixtures::SplitMix64;
 
     use super::*;
-    use crate::key::key_of;
 
     fn by_sorting(values: &[f64], limit: u32) -> u8 {
         let mut keys: Vec<u64> = values.iter().map(|&value| key_of(value)).collect();

@@ -1,7 +1,7 @@
 //! Counts of cells at one level: a dense window where most values lie, a sparse table for the rest.
 
 use super::buckets::{Bucket, Buckets};
-use super::level::halve;
+use super::level::{halve, occupied};
 use super::sparse::Sparse;
 use super::window::{FOLDS, Window};
 use crate::kernel::CELLS;
@@ -82,14 +82,9 @@ impl Table {
         }
         outside.extend((self.zeros > 0).then_some(ZERO_KEY));
         outside.sort_unstable();
-        // A window's ends are multiples of the widest cell, so no cell of it joins one outside.
-        let occupied = |maps: &[Vec<u64>; 2], level: u8| {
-            let inside = maps.iter().flatten().map(|word| word.count_ones()).sum::<u32>() as usize;
-            let apart = outside.windows(2).filter(|pair| pair[0] >> level != pair[1] >> level).count();
-            inside + apart + usize::from(!outside.is_empty())
-        };
         let mut level = self.level;
-        while occupied(&maps, level) > limit as usize {
+        while occupied(&maps, &outside, level) > limit as usize {
+            // A window's ends are multiples of the widest cell, so no cell of it joins one outside.
             level += 1;
             if level > self.level + FOLDS {
                 return None;

@@ -87,23 +87,29 @@ impl Window {
         (misses, fresh)
     }
 
+    /// Cells come into use, gain values and become mixed in no order that could be foretold, so nothing branches on which it
+    /// is: every value takes the same steps.
     fn observe_young(&mut self, values: &[f64], places: &[u32], missed: &mut [u16; CELLS]) -> (usize, u32) {
-        let (mut misses, mut fresh) = (0, 0);
+        let Some(atoms) = self.atoms.as_mut() else { return (0, 0) };
+        let (counters, atoms) = (&mut self.counters[..], &mut atoms[..]);
+        let outside = [self.spans.negative.len, self.spans.zeros() - 1];
+        let (mut misses, mut fresh, mut mixed) = (0, 0, 0);
         for (index, (&place, &value)) in (0u16..).zip(places.iter().zip(values)) {
             let key = key_of(value);
-            let counter = &mut self.counters[place as usize];
-            let atom = self.atoms.as_ref().map_or(0, |atoms| atoms[place as usize]);
-            // Mixed cells and atoms come in no order that could be foretold, so nothing branches between them.
-            if (*counter != 0) & ((*counter < ATOM) | (atom == key)) {
-                *counter += 1;
-            } else if self.spans.is_cell(place) {
-                fresh += u32::from(*counter == 0);
-                self.count_lone(place, key, 1);
-            } else {
-                missed[misses] = index;
-                misses += 1;
-            }
+            let (counter, atom) = (&mut counters[place as usize], &mut atoms[place as usize]);
+            let is_outside = (place == outside[0]) | (place == outside[1]);
+            let is_fresh = (*counter == 0) & !is_outside;
+            let is_broken = (*counter & ATOM != 0) & (*atom != key);
+            *counter = (*counter & !(u32::from(is_broken) << 31)) + 1;
+            *counter |= u32::from(is_fresh) << 31;
+            *atom = if is_fresh { key } else { *atom };
+            fresh += u32::from(is_fresh);
+            mixed += u32::from(is_broken);
+            missed[misses & (CELLS - 1)] = index;
+            misses += usize::from(is_outside);
         }
+        outside.into_iter().for_each(|place| counters[place as usize] = 0);
+        self.lone = self.lone + fresh - mixed;
         (misses, fresh)
     }
 
