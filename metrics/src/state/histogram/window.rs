@@ -11,6 +11,8 @@ use crate::key::{ZERO_KEY, key_of};
 const MAGNITUDE: u64 = u64::MAX >> 1;
 /// Beyond this level a cell is an octave or more; few of them exist.
 const MAX_LEVEL: u8 = 51;
+/// A window is calm while at most one in so many values meets an atom or an empty cell.
+const CALM: usize = 64;
 /// Marks the counter of an atom.
 const ATOM: u32 = 1 << 31;
 /// Windows begin and end at multiples of this, so that their cells can be joined so many times by pairs.
@@ -28,6 +30,8 @@ pub(super) struct Window {
     atoms: Option<Vec<u64>>,
     /// Cells that are atoms while young.
     lone: u32,
+    /// While young, whether the last values hardly ever met an atom or an empty cell.
+    is_calm: bool,
 }
 
 /// A cell of a window.
@@ -45,7 +49,14 @@ impl Window {
         let spans = place(level, limit, sample);
         let places = spans.places() as usize;
         let is_young = level > 0 && !spans.is_empty();
-        Self { level, spans, counters: vec![0; places], atoms: is_young.then(|| vec![0; places]), lone: 0 }
+        Self {
+            level,
+            spans,
+            counters: vec![0; places],
+            atoms: is_young.then(|| vec![0; places]),
+            lone: 0,
+            is_calm: false,
+        }
     }
 
     pub(super) const fn is_empty(&self) -> bool {
@@ -93,7 +104,7 @@ impl Window {
         let Some(atoms) = self.atoms.as_mut() else { return (0, 0) };
         let (counters, atoms) = (&mut self.counters[..], &mut atoms[..]);
         let outside = [self.spans.negative.len, self.spans.zeros() - 1];
-        let (mut misses, mut fresh, mut mixed) = (0, 0, 0);
+        let (mut misses, mut fresh, mut mixed, mut settled) = (0, 0, 0, 0);
         for (index, (&place, &value)) in (0u16..).zip(places.iter().zip(values)) {
             let key = key_of(value);
             let (counter, atom) = (&mut counters[place as usize], &mut atoms[place as usize]);
@@ -105,11 +116,13 @@ impl Window {
             *atom = if is_fresh { key } else { *atom };
             fresh += u32::from(is_fresh);
             mixed += u32::from(is_broken);
+            settled += u32::from(*counter & ATOM == 0);
             missed[misses & (CELLS - 1)] = index;
             misses += usize::from(is_outside);
         }
         outside.into_iter().for_each(|place| counters[place as usize] = 0);
         self.lone = self.lone + fresh - mixed;
+        self.is_calm = values.len() >= CALM && (settled - mixed) as usize * CALM >= values.len() * (CALM - 1);
         (misses, fresh)
     }
 
@@ -157,9 +170,9 @@ impl Window {
         self.counters[place as usize] = count;
     }
 
-    /// Whether a young window has few atoms left among so many cells in use.
+    /// Whether a young window has few atoms left among so many cells in use, or values hardly ever meet those that are left.
     pub(super) const fn is_ripe(&self, used: u32) -> bool {
-        self.atoms.is_some() && self.lone < used / 8
+        self.atoms.is_some() && (self.lone < used / 8 || (self.is_calm && self.lone < used / 3))
     }
 
     /// Makes the window mature; its atoms.
