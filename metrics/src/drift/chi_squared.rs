@@ -21,9 +21,9 @@ pub fn chi_squared<I: Iterator<Item = (u64, u64)> + Clone>(cells: I) -> Option<T
     let (left, right) = totals(cells.clone())?;
     let total = left + right;
     let (mut statistic, mut used) = (0.0, 0u32);
-    for (a, b) in cells.filter(|&(a, b)| a + b > 0) {
+    for (a, b) in cells.filter(|&(a, b)| a > 0 || b > 0) {
         used += 1;
-        let both = (a + b) as f64;
+        let both = a as f64 + b as f64;
         let (expected_a, expected_b) = (both * left / total, both * right / total);
         statistic += (a as f64 - expected_a).powi(2) / expected_a + (b as f64 - expected_b).powi(2) / expected_b;
     }

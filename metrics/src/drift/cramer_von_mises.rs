@@ -69,8 +69,15 @@ pub fn cramer_von_mises(baseline: &Buckets, current: &Buckets) -> Option<CramerV
                 squares.add(b, between, if first.is_atom() { between } else { difference(f, g) });
                 squares.add(a, at_edge, if second.is_atom() { at_edge } else { between });
             }
-            _ if is_atom(left) && is_atom(right) => squares.add(a + b, at_edge, at_edge),
-            _ => squares.add_between(a + b, at_edge, difference(f, g_after), difference(f_after, g)),
+            _ if is_atom(left) && is_atom(right) => {
+                squares.add(a, at_edge, at_edge);
+                squares.add(b, at_edge, at_edge);
+            }
+            _ => {
+                for values in [a, b] {
+                    squares.add_between(values, at_edge, difference(f, g_after), difference(f_after, g));
+                }
+            }
         }
         (f, g) = (f_after, g_after);
     });

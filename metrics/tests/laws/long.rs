@@ -2,7 +2,9 @@
 
 use limno_fixtures::SplitMix64;
 use limno_metrics::ColumnState;
+use limno_metrics::state::{Counts, Histogram, Numbers};
 
+use crate::laws::Mergeable;
 use crate::values::index;
 
 fn columns(rows: usize) -> Vec<(&'static str, Vec<f64>)> {
@@ -49,5 +51,49 @@ fn long_columns_in_pieces() {
             }
             assert!(in_runs.encode() == expected, "{name}, {rows} rows, shuffled");
         }
+    }
+}
+
+/// Narrow clusters beside crowds, which a state has to look at more coarsely than it first thought.
+#[test]
+fn clusters_in_one_slice_and_one_by_one() {
+    let mut rng = SplitMix64::new(31);
+    for round in 0..60u32 {
+        let centre = 1.0 + rng.uniform();
+        let values: Vec<f64> = (0..9000u64)
+            .map(|row| {
+                // Every fourth row is of the cluster, so that samples at even strides see nothing else.
+                if row % 4 == 0 || round % 2 == 0 && row % 16 != 1 {
+                    f64::from_bits(centre.to_bits() + rng.below(60_000))
+                } else {
+                    centre * (1.0 - 1e-4 * rng.uniform())
+                }
+            })
+            .collect();
+        for limit in [16, 64, 4096] {
+            let mut whole = Histogram::empty(limit);
+            whole.observe_slice(&values);
+            let mut pieces = Histogram::empty(limit);
+            values.chunks(700).for_each(|piece| pieces.observe_slice(piece));
+            assert!(whole.bytes() == pieces.bytes(), "round {round}, limit {limit}");
+        }
+    }
+}
+
+/// A list that brings zeros and numbers to an exact table that has no room for another value.
+#[test]
+fn a_list_merged_into_a_full_table_is_summed_whole() {
+    let mut full: Vec<f64> = (0..40).map(|row| f64::from(row % 16) + 0.1).collect();
+    full.extend([16.1, 17.1, 18.1, 19.1]);
+    for list in [vec![0.0, 7.7], vec![0.0], vec![0.0, 0.0, 20.1, 21.1]] {
+        let of = |pieces: &[&[f64]]| {
+            let (mut numbers, mut counts) = (Numbers::empty(16), Counts::default());
+            pieces.iter().for_each(|piece| numbers.observe(piece, None, &mut counts));
+            numbers
+        };
+        let ours = of(&[&full[..40], &full[40..]]).merged(&of(&[&list])).unwrap();
+        let all = [full.clone(), list].concat();
+        assert_eq!(ours.sums().count(), all.len() as u64);
+        assert!(ours.bytes() == of(&[&all]).bytes());
     }
 }

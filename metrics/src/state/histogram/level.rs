@@ -7,6 +7,8 @@ const MAGNITUDE: u64 = u64::MAX >> 1;
 /// A bitmap of one sign has twice so many cells.
 const BITMAP: u64 = 1 << 16;
 const WORDS: usize = 1 << 11;
+/// So many times neighbouring cells can be joined before they reach beyond the bitmap.
+const JOINS: u8 = 16;
 /// From this level on a cell is an octave.
 const MAX_LEVEL: u8 = 52;
 /// Values looked at to place the bitmap.
@@ -29,8 +31,8 @@ pub(super) fn level_of_buckets(buckets: &[Bucket], level: u8, limit: u32) -> u8 
     64
 }
 
-/// The level of values, none of them zero, if they have more than `limit` cells at a level that a bitmap shows; `None` if it
-/// does not show so many.
+/// The level of values, none of them zero, if they have more than `limit` cells at a level that a bitmap shows, or one that
+/// is too fine where joining its cells does not go far enough; `None` if it does not show so many cells.
 ///
 /// The cells of a level where most magnitudes lie are marked in a bitmap, the few others are sorted. If more cells are
 /// in use than the limit allows, no finer level is the one, and coarser ones follow by joining neighbouring bits.
@@ -41,8 +43,7 @@ pub(super) fn level_of_values(values: &[f64], limit: u32) -> Option<u8> {
     sample.sort_unstable();
     let (low, high) = (*sample.get(sample.len() / 16)?, *sample.last()?);
     let shift = 64 - ((high - low) / BITMAP).leading_zeros();
-    // From a multiple of the bitmap's size to another, so that pairs stay pairs however often they are joined, and no cell
-    // joins one outside.
+    // From a multiple of the bitmap's size to another, so that pairs stay pairs, and no cell joins one outside.
     let base = (low >> shift) / BITMAP * BITMAP;
     let mut maps = [vec![0u64; WORDS], vec![0u64; WORDS]];
     let mut outside: Vec<u64> = Vec::new();
@@ -61,13 +62,16 @@ pub(super) fn level_of_values(values: &[f64], limit: u32) -> Option<u8> {
     if occupied(&maps, &outside, first) <= limit as usize {
         return None;
     }
-    for level in first + 1..MAX_LEVEL {
+    // Cells that have been joined so often reach beyond the bitmap, so what is counted holds up to here. The level is then
+    // at least this one, and the caller finds it from the table.
+    let last = (first + JOINS).min(MAX_LEVEL);
+    for level in first + 1..=last {
         maps.iter_mut().for_each(halve);
         if occupied(&maps, &outside, level) <= limit as usize {
             return Some(level);
         }
     }
-    None
+    Some(last)
 }
 
 /// Cells in use: those that are marked, and those of sorted keys which are not.
@@ -117,9 +121,9 @@ mod tests {
     }
 
     #[test]
-    fn the_bitmap_agrees_with_sorting_or_stays_silent() {
+    fn the_bitmap_is_never_too_coarse_and_seldom_too_fine() {
         let mut rng = SplitMix64::new(11);
-        let mut answers = 0;
+        let (mut answers, mut agree) = (0, 0);
         for round in 0..300 {
             let (count, scale) = (rng.below(9000) + 50, 10f64.powi(i32::try_from(rng.below(12)).unwrap() - 6));
             let values: Vec<f64> = (0..count)
@@ -140,12 +144,39 @@ mod tests {
                 .collect();
             for limit in [16, 100, 1000, 4096] {
                 if let Some(level) = level_of_values(&values, limit) {
+                    let truth = by_sorting(&values, limit);
+                    assert!(level <= truth, "round {round}, {count} values, limit {limit}: {level}, not {truth}");
                     answers += 1;
-                    assert_eq!(level, by_sorting(&values, limit), "round {round}, {count} values, limit {limit}");
+                    agree += u32::from(level == truth);
                 }
             }
         }
-        assert!(answers > 400, "{answers}");
+        assert!(answers > 400 && agree * 20 > answers * 19, "{agree} of {answers}");
+    }
+
+    /// Values so narrow that cells have to be joined further than the bitmap reaches, beside a crowd that it does not show.
+    #[test]
+    fn a_narrow_cluster_beside_a_crowd() {
+        let mut rng = SplitMix64::new(29);
+        for round in 0..400u32 {
+            let centre = 1.0 + rng.uniform();
+            let span = 60_000 << (round % 5);
+            let values: Vec<f64> = (0..1900)
+                .map(|_| {
+                    if rng.chance(0.93) {
+                        f64::from_bits(centre.to_bits() + rng.below(span))
+                    } else {
+                        centre * (1.0 - 1e-4 * rng.uniform())
+                    }
+                })
+                .collect();
+            for limit in [16, 20, 64, 100] {
+                if let Some(level) = level_of_values(&values, limit) {
+                    let truth = by_sorting(&values, limit);
+                    assert!(level <= truth, "round {round}, limit {limit}: {level}, not {truth}");
+                }
+            }
+        }
     }
 
     #[test]

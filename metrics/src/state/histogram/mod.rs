@@ -208,6 +208,18 @@ impl Histogram {
         self.fit_loosely();
     }
 
+    /// Adds zeros, and leaves the limit for later.
+    fn add_zeros(&mut self, times: u64) {
+        if times > 0 {
+            self.total += times;
+            self.ends = (self.ends.0.min(ZERO_KEY), self.ends.1.max(ZERO_KEY));
+            match &mut self.repr {
+                Repr::List { zeros, .. } => *zeros += times,
+                Repr::Table(table) => table.add(ZERO_KEY, times, true),
+            }
+        }
+    }
+
     /// Makes a table of the list, at the level that it needs.
     fn tabulate(&mut self) {
         let Repr::List { values, zeros } = &mut self.repr else { return };
@@ -376,9 +388,10 @@ impl MergeableState for Histogram {
         self.limit = self.limit.min(other.limit);
         match &other.repr {
             Repr::List { values, zeros } => {
-                self.observe_times(0.0, *zeros);
-                // At once, so that what departs is all of both or nothing of it.
+                // Without a look at the limit in between, so that what departs is all of both or nothing of it.
+                self.add_zeros(*zeros);
                 self.observe_scanned(values, &scan(Tier::best(), values));
+                self.fit_loosely();
             }
             Repr::Table(table) => {
                 let theirs = table.buckets(other.ends);
