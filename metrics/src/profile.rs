@@ -253,7 +253,9 @@ impl FrozenColumn {
         profile.distinct_is_exact = Some(distinct.1);
         if let Some(buckets) = self.buckets() {
             profile.level = Some(buckets.level());
-            profile.quantile_error = Some(quantile_error(buckets.level()));
+            // A bucket of several powers of two may hold infinities beside numbers.
+            let is_endless = buckets.level() > 52 && self.state.counts().infinities > 0;
+            profile.quantile_error = (!is_endless).then(|| quantile_error(buckets.level()));
             profile.quantiles = buckets
                 .quantiles(QUANTILES)
                 .map(|quantiles| quantiles.into_iter().map(|value| value / scale).collect());

@@ -21,7 +21,7 @@ use serde_json::json;
 
 use crate::support_run::{Place, flights_between, instant, numbers, table, times};
 
-/// The monitor that the issue asks for: all columns, weekly, two slices, against January.
+/// The monitor that users ask for: all columns, weekly, two slices, against January.
 fn flights_monitor(name: &str, table: &str, rules: &str) -> String {
     format!(
         r#"

@@ -30,6 +30,8 @@ pub const DRIFT_METRICS: &[&str] = &[
     "wasserstein_normalized",
     "cramer_von_mises_test.statistic",
     "cramer_von_mises_test.pvalue",
+    "cramer_von_mises_lower",
+    "cramer_von_mises_upper",
     "psi_pvalue",
     "psi_critical_value",
     "hellinger_distance",

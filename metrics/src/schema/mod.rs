@@ -86,6 +86,9 @@ mod tests {
                 }
                 assert!(data_type.is_numeric(), "{metric}");
             }
+            for field in schema.fields().iter().filter(|field| field.data_type() == &DataType::Float64) {
+                assert!(metrics.contains(&field.name().as_str()), "a rule cannot name {}", field.name());
+            }
         }
     }
 }

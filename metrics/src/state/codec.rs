@@ -22,8 +22,8 @@
 //! **What is not.** A build reads its own version only and refuses others by name: a summary cannot be told again from
 //! another summary, but its values are still in their table.
 //!
-//! **Foreign bytes** end in an error or in a state that holds together, within a small multiple of memory: no length is
-//! believed before as many bytes are there. `tests/golden_encodings` has bytes of each version, `fuzz` looks for bytes
+//! **Foreign bytes** end in an error or in a state that holds together, within a small multiple of memory and some
+//! megabytes: no length is believed before as many bytes are there, and what is compressed is short. `tests/golden_encodings` has bytes of each version, `fuzz` looks for bytes
 //! that break this.
 
 use std::borrow::Cow;
@@ -39,14 +39,16 @@ const COMPRESSED: u8 = 1;
 const COMPRESS_FROM: usize = 256;
 /// Longer ones are mostly fingerprints of single values, which do not compress.
 const COMPRESS_UP_TO: usize = 1 << COMPRESS_UP_TO_LOG;
-const COMPRESS_UP_TO_LOG: u32 = 20;
+const COMPRESS_UP_TO_LOG: u32 = 18;
 /// The level of zstd: the fastest, for what is left to compress is small numbers.
 const LEVEL: i32 = 1;
 /// Shorter columns of a histogram are left as they are.
 const PACK_FROM: usize = 64;
-/// Compressed columns hold at most so many times their own bytes, or [`MIN_RAW`].
+/// Compressed columns hold at most so many times their own bytes, or [`MIN_PACKED`], and at most [`MAX_PACKED`]; longer ones
+/// are left as they are.
 const MAX_RATIO: usize = 16;
-const MIN_RAW: usize = 1 << 16;
+const MIN_PACKED: usize = 1 << 16;
+const MAX_PACKED: usize = 1 << 17;
 /// No state of a real column comes near; a forged length must not make us allocate without limit.
 const MAX_RAW: usize = 1 << 30;
 
@@ -136,7 +138,11 @@ fn compress(raw: &[u8]) -> Option<Vec<u8>> {
 
 /// What so many compressed bytes may hold.
 const fn most_raw(packed: usize) -> usize {
-    if packed > MIN_RAW / MAX_RATIO { packed.saturating_mul(MAX_RATIO) } else { MIN_RAW }
+    match packed.saturating_mul(MAX_RATIO) {
+        raw if raw < MIN_PACKED => MIN_PACKED,
+        raw if raw > MAX_PACKED => MAX_PACKED,
+        raw => raw,
+    }
 }
 
 /// Opens a frame and returns its payload.
@@ -313,8 +319,9 @@ mod tests {
 
     #[test]
     fn a_window_larger_than_any_payload_is_refused() {
-        assert_eq!(open(&zstd_frame(10)).unwrap(), [1, 2, 3, 4]);
-        for window in 11..32 {
+        let largest = u8::try_from(COMPRESS_UP_TO_LOG - 10).unwrap();
+        assert_eq!(open(&zstd_frame(largest)).unwrap(), [1, 2, 3, 4]);
+        for window in largest + 1..32 {
             assert!(open(&zstd_frame(window)).is_err(), "2^{}", window + 10);
         }
     }

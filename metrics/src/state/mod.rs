@@ -52,7 +52,7 @@ pub trait MergeableState: Clone + std::fmt::Debug + Send + Sync + 'static {
     ///
     /// # Errors
     /// [`InvalidData`](crate::ErrorKind::InvalidData) on any other bytes; it never panics and allocates no
-    /// more than a small multiple of the input.
+    /// more than a small multiple of the input and some megabytes.
     fn decode(input: &mut Reader<'_>) -> Result<Self>;
 
     /// Bytes held on the heap: what its allocations have asked for.

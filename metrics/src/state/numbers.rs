@@ -26,7 +26,7 @@ use crate::{Error, Result};
 #[derive(Debug, Clone)]
 pub struct Numbers {
     histogram: Histogram,
-    /// Present exactly if the histogram is not exact.
+    /// Present once the histogram has left level 0.
     sums: Option<Box<ExactSums>>,
 }
 

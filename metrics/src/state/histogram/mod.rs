@@ -414,15 +414,12 @@ impl MergeableState for Histogram {
         let mut histogram = Self::empty(limit);
         histogram.total = buckets.total();
         histogram.ends = buckets.ends();
-        let is_short = buckets.level() == 0 && buckets.total() <= u64::from(limit).min(LIST as u64 / 2);
+        let zeros = buckets.as_slice().iter().find(|bucket| bucket.key() == ZERO_KEY).map_or(0, |bucket| bucket.count);
+        let is_short = buckets.level() == 0 && buckets.total() - zeros < u64::from(limit).min(LIST as u64 / 2);
         histogram.repr = if is_short {
-            let (mut values, mut zeros) = (Vec::new(), 0);
-            for bucket in buckets.as_slice() {
-                if bucket.key() == ZERO_KEY {
-                    zeros = bucket.count;
-                } else {
-                    values.resize(values.len() + usize::try_from(bucket.count).unwrap_or(0), bucket.least());
-                }
+            let mut values = Vec::new();
+            for bucket in buckets.as_slice().iter().filter(|bucket| bucket.key() != ZERO_KEY) {
+                values.resize(values.len() + usize::try_from(bucket.count).unwrap_or(0), bucket.least());
             }
             Repr::List { values, zeros }
         } else {
