@@ -29,6 +29,20 @@ pub enum Error {
         /// Why.
         source: Box<deltalake::DeltaTableError>,
     },
+    /// The ledger of a monitor is damaged, or another version wrote it: what it holds is computed anew.
+    #[error("the ledger does not read: {message}")]
+    Ledger {
+        /// What is wrong with it.
+        message: String,
+    },
+    /// Other writers were faster each time.
+    #[error("{table} was changed by other writers {attempts} times while this one wrote; run again")]
+    Contended {
+        /// The table's location.
+        table: String,
+        /// How often this one tried.
+        attempts: u32,
+    },
     /// A slice expression has more values than the monitor allows.
     #[error("slice {key:?} has more values than max_slices = {limit}; slice by something coarser, or raise max_slices")]
     TooManySlices {

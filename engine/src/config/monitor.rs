@@ -15,6 +15,11 @@ use super::problem::{name_hint, quoted};
 use super::raw::{Value, choice};
 use super::rule::{RuleConfig, RuleContext, read_rule};
 
+/// What a refresh may take in memory for its states, unless something else is said.
+const DEFAULT_MEMORY: u64 = 2 << 30;
+/// The least that makes sense: a state for each partition of the data, and rows on their way.
+const SMALLEST_MEMORY: u64 = 16 << 20;
+
 /// One `[monitor.NAME]`.
 #[derive(Debug, Clone)]
 pub struct MonitorConfig {
@@ -42,6 +47,8 @@ pub struct MonitorConfig {
     pub week_start: Weekday,
     /// How long after its end a window is still incomplete.
     pub grace: Duration,
+    /// Bytes that the states of a refresh may take in memory, about; more go to files, or are made in several passes.
+    pub memory: u64,
     /// How finely the distributions are kept.
     pub precision: Precision,
     /// The bins of the population stability index of numeric columns: 2 to 1000, or 1 to 999 finite, strictly
@@ -75,6 +82,7 @@ pub(super) fn read_monitor(name: &str, value: &Value<'_>, known: &Known<'_>) -> 
     let schedule = section.take("schedule").and_then(|value| read_schedule(&value));
     let week_start = section.take("week_start").and_then(|value| choice(&value, WEEKDAYS));
     let grace = section.take("grace").and_then(|value| value.duration());
+    let memory = section.take("memory").and_then(|value| value.bytes(SMALLEST_MEMORY));
     let precision = read_precision(&mut section);
     let bins = section.take("bins").and_then(|value| read_bins(&value));
     let kind = read_kind(&mut section);
@@ -104,6 +112,7 @@ pub(super) fn read_monitor(name: &str, value: &Value<'_>, known: &Known<'_>) -> 
         timezone: timezone.unwrap_or(Tz::UTC),
         week_start: week_start.unwrap_or(Weekday::Mon),
         grace: grace.unwrap_or_default(),
+        memory: memory.unwrap_or(DEFAULT_MEMORY),
         precision,
         bins: bins.unwrap_or_default(),
         kind: kind?,

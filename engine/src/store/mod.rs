@@ -1,5 +1,9 @@
 //! Metric tables as Delta tables: the one place that writes.
 
+mod group;
+mod lock;
+mod table;
+
 use std::path::Path;
 
 use arrow::array::RecordBatch;
@@ -11,6 +15,10 @@ use limno_sql::source::{Source, has_commits};
 use url::Url;
 
 use crate::{Error, Result};
+
+pub use group::Grouping;
+pub use lock::Lock;
+pub use table::{Changes, FileWriter, OwnFile, OwnTable};
 
 /// Whether the rows of a table are replaced or added to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,6 +58,17 @@ async fn open_or_new(uri: &str) -> Result<DeltaTable, DeltaTableError> {
 fn create_folder(path: &Path) -> Result<(), DeltaTableError> {
     std::fs::create_dir_all(path)
         .map_err(|error| DeltaTableError::generic(format!("cannot create {}: {error}", path.display())))
+}
+
+/// All rows of the table at `uri` without some of its columns; `None` if it was never written.
+///
+/// # Errors
+/// When the table is there but does not read.
+pub async fn read_without(context: &SessionContext, uri: &str, columns: &[&str]) -> Result<Option<RecordBatch>> {
+    let Some(source) = Source::open_own(context, uri).await? else { return Ok(None) };
+    let rows = context.read_table(source.provider)?.drop_columns(columns)?;
+    let schema = std::sync::Arc::new(rows.schema().as_arrow().clone());
+    Ok(Some(arrow::compute::concat_batches(&schema, &rows.collect().await?)?))
 }
 
 /// All rows of the table at `uri`; `None` if it was never written.
