@@ -313,7 +313,7 @@ fn unknown_keys_are_named_with_the_nearest_valid_one() {
         &monitor_with("zzz = 1").replace("timestamp", "timestmp"),
         &[
             "limno.toml:4: monitor.m.zzz: unknown key `zzz`",
-            "  hint: valid names: table, output, baseline, columns, slices, max_slices, timezone, schedule, week_start, grace, precision, max_buckets, bins, snapshot, time_series, inference_log, rule",
+            "  hint: valid names: table, output, baseline, columns, slices, max_slices, timezone, schedule, week_start, grace, memory, precision, max_buckets, bins, snapshot, time_series, inference_log, rule",
             "limno.toml:6: monitor.m.time_series.timestmp: unknown key `timestmp`",
             "  hint: did you mean `timestamp`?",
         ],

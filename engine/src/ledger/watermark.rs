@@ -16,7 +16,8 @@ const FORMAT: u32 = 1;
 /// What a ledger holds: which versions of which tables, and under which definitions.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Watermark {
-    format: u32,
+    /// Of the states and keys.
+    pub format: u32,
     /// Digest of what every row depends on: how rows find their window and model.
     pub scope: String,
     /// Length of the ledger's windows, as a granularity; empty for a table without a time.

@@ -17,20 +17,20 @@ const TOP_SLICES: usize = 100;
 
 /// Which rows of the table a cell covers.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct CellKey {
+pub(super) struct CellKey {
     /// Position among the monitor's granularities.
-    pub granularity: usize,
+    pub(super) granularity: usize,
     /// Start of the window.
-    pub start: i64,
+    pub(super) start: i64,
     /// The slice; `None` for all rows.
-    pub slice: Option<SliceOf>,
+    pub(super) slice: Option<SliceOf>,
     /// The model.
-    pub model: ModelKey,
+    pub(super) model: ModelKey,
 }
 
 /// Whose predictions.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub enum ModelKey {
+pub(super) enum ModelKey {
     /// All models' (the only one of a monitor without a model column).
     All,
     /// One model's; `None` for rows whose model id is null.
@@ -39,32 +39,32 @@ pub enum ModelKey {
 
 /// What is known of a cell before its states are merged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Outline {
+pub(super) struct Outline {
     /// The window.
-    pub window: Window,
+    pub(super) window: Window,
     /// Rows.
-    pub rows: u64,
+    pub(super) rows: u64,
     /// Whether the cell becomes rows: all do but slices beyond the most frequent of their window, which are kept for
     /// others to be compared with.
-    pub is_shown: bool,
+    pub(super) is_shown: bool,
 }
 
 /// The frozen states of a cell's columns, in the order in which they were asked for; a column can lack.
-pub type States = Vec<Option<FrozenColumn>>;
+pub(super) type States = Vec<Option<FrozenColumn>>;
 
 /// How stored windows, slices and models become cells.
 #[derive(Debug, Clone, Copy)]
-pub struct Layout<'a> {
+pub(super) struct Layout<'a> {
     /// The lengths of the windows; none for a table without a time.
-    pub granularities: &'a [Granularity],
+    pub(super) granularities: &'a [Granularity],
     /// Time zone and start of weeks.
-    pub calendar: Calendar,
+    pub(super) calendar: Calendar,
     /// The one window of a table without a time.
-    pub instant: Window,
+    pub(super) instant: Window,
     /// The slice expressions; a cell names them by position.
-    pub slices: &'a [SliceExpression],
+    pub(super) slices: &'a [SliceExpression],
     /// Whether models have cells of their own.
-    pub has_models: bool,
+    pub(super) has_models: bool,
 }
 
 impl Layout<'_> {
@@ -99,7 +99,7 @@ impl Layout<'_> {
 
     /// The cells of counts of rows, with the most frequent values of each slice expression marked.
     #[must_use]
-    pub fn outline(&self, counts: &[LedgerRow]) -> BTreeMap<CellKey, Outline> {
+    pub(super) fn outline(&self, counts: &[LedgerRow]) -> BTreeMap<CellKey, Outline> {
         let mut cells: BTreeMap<CellKey, Outline> = BTreeMap::new();
         for count in counts {
             for (key, window) in self.cells(&count.key) {
@@ -137,7 +137,7 @@ impl Layout<'_> {
 
 /// Merges stored states into those of some cells.
 #[derive(Debug)]
-pub struct Merger<'a> {
+pub(super) struct Merger<'a> {
     layout: Layout<'a>,
     wanted: &'a BTreeSet<CellKey>,
     columns: BTreeMap<&'a str, usize>,
@@ -146,7 +146,7 @@ pub struct Merger<'a> {
 
 impl<'a> Merger<'a> {
     /// A merger for these cells and columns.
-    pub fn new(layout: Layout<'a>, wanted: &'a BTreeSet<CellKey>, columns: impl Iterator<Item = &'a str>) -> Self {
+    pub(super) fn new(layout: Layout<'a>, wanted: &'a BTreeSet<CellKey>, columns: impl Iterator<Item = &'a str>) -> Self {
         let columns = columns.enumerate().map(|(position, name)| (name, position)).collect();
         Self { layout, wanted, columns, states: BTreeMap::new() }
     }
@@ -155,7 +155,7 @@ impl<'a> Merger<'a> {
     ///
     /// # Errors
     /// When the state does not decode or merge.
-    pub fn add(&mut self, row: &LedgerRow) -> Result<()> {
+    pub(super) fn add(&mut self, row: &LedgerRow) -> Result<()> {
         let (Some(column), Some(encoded)) = (&row.key.column, &row.state) else { return Ok(()) };
         let Some(&position) = self.columns.get(column.as_str()) else { return Ok(()) };
         let cells = self.layout.cells(&row.key);
@@ -176,7 +176,7 @@ impl<'a> Merger<'a> {
 
     /// The frozen states of all cells that have any.
     #[must_use]
-    pub fn freeze(self) -> BTreeMap<CellKey, States> {
+    pub(super) fn freeze(self) -> BTreeMap<CellKey, States> {
         let freeze = |states: Vec<Option<ColumnState>>| {
             states.into_iter().map(|state| state.map(ColumnState::freeze)).collect()
         };

@@ -14,21 +14,21 @@ use crate::store::{Grouping, OwnTable};
 use crate::{Error, Result};
 
 /// The property of a metric table that says of which configuration its rows are.
-pub const CONFIG_DIGEST: &str = "limno.config_digest";
+pub(super) const CONFIG_DIGEST: &str = "limno.config_digest";
 /// The property of a metric table that says from which ledger its rows were made.
-pub const LEDGER_ID: &str = "limno.ledger_id";
+pub(super) const LEDGER_ID: &str = "limno.ledger_id";
 
 /// How far a metric table has come.
 #[derive(Debug)]
-pub struct Written {
+pub(super) struct Written {
     /// The table.
-    pub table: OwnTable,
+    pub(super) table: OwnTable,
     /// The version of the ledger that its rows were made from; `None` if it never had any, or does not say.
-    pub ledger: Option<u64>,
+    pub(super) ledger: Option<u64>,
     /// When its marks of complete windows were right, in microseconds.
-    pub clock: Option<i64>,
+    pub(super) clock: Option<i64>,
     /// Whether its rows are of the configuration that was asked about.
-    pub is_of_config: bool,
+    pub(super) is_of_config: bool,
 }
 
 impl Written {
@@ -36,7 +36,7 @@ impl Written {
     ///
     /// # Errors
     /// When its log does not read.
-    pub async fn read(table: OwnTable, id: &str, config: &str, ledger: &OwnTable) -> Result<Self> {
+    pub(super) async fn read(table: OwnTable, id: &str, config: &str, ledger: &OwnTable) -> Result<Self> {
         // Versions of a ledger that is gone mean nothing.
         let is_of_ledger = table.property(LEDGER_ID).is_some_and(|known| Some(known) == ledger.id());
         let version = if is_of_ledger { table.transaction(id).await? } else { None };
@@ -48,13 +48,13 @@ impl Written {
 
 /// The id under which a metric table keeps the time of its last refresh.
 #[must_use]
-pub fn clock_of(id: &str) -> String {
+pub(super) fn clock_of(id: &str) -> String {
     format!("{id}/clock")
 }
 
 /// Which rows of a metric table are not as they should be.
 #[derive(Debug, Clone)]
-pub struct Changed {
+pub(super) struct Changed {
     touched: Touched,
     /// Windows whose end and grace lie after the first instant and not after the second have turned complete, or are
     /// no longer, if a clock went back.
@@ -67,7 +67,7 @@ pub struct Changed {
 impl Changed {
     /// What a table that has come as far as `written` lacks. `ours` is the version of the ledger before the commit of
     /// this refresh, if it made one, and what that commit touched.
-    pub async fn since(
+    pub(super) async fn since(
         written: &Written,
         ledger: &Ledger,
         ours: Option<(Option<u64>, &Touched)>,
@@ -95,13 +95,13 @@ impl Changed {
 
     /// Whether all rows are to be written, and none is to stay.
     #[must_use]
-    pub fn is_all(&self) -> bool {
+    pub(super) fn is_all(&self) -> bool {
         self.touched == Touched::All && self.states_from.is_none()
     }
 
     /// Whether the rows over the baseline changed, and with them all comparisons with it.
     #[must_use]
-    pub const fn baseline(&self) -> bool {
+    pub(super) const fn baseline(&self) -> bool {
         match self.touched {
             Touched::All => true,
             Touched::Some { baseline, .. } => baseline,
@@ -110,7 +110,7 @@ impl Changed {
 
     /// Whether the one window of a table without a time did.
     #[must_use]
-    pub const fn whole(&self) -> bool {
+    pub(super) const fn whole(&self) -> bool {
         match self.touched {
             Touched::All => true,
             Touched::Some { whole, .. } => whole,
@@ -135,21 +135,21 @@ impl Changed {
 
     /// Whether rows over a window are to be written: profiles, and comparisons with the baseline.
     #[must_use]
-    pub fn window(&self, window: Window, is_against_baseline: bool) -> bool {
+    pub(super) fn window(&self, window: Window, is_against_baseline: bool) -> bool {
         let is_changed = self.is_touched(window) || self.has_turned(window) || (is_against_baseline && self.baseline());
         is_changed && self.can_be_made(window)
     }
 
     /// Whether the comparisons of a window with the one before are to be written.
     #[must_use]
-    pub fn consecutive(&self, window: Window, before: Window) -> bool {
+    pub(super) fn consecutive(&self, window: Window, before: Window) -> bool {
         let is_changed = self.is_touched(window) || self.has_turned(window) || self.is_touched(before);
         is_changed && self.can_be_made(window) && self.can_be_made(before)
     }
 
     /// The time from which states are needed to write what changed; `None` for all there is.
     #[must_use]
-    pub fn needed(&self, granularities: &[Granularity], calendar: &Calendar, compares_baseline: bool) -> Option<Spans> {
+    pub(super) fn needed(&self, granularities: &[Granularity], calendar: &Calendar, compares_baseline: bool) -> Option<Spans> {
         let Touched::Some { spans, baseline, .. } = &self.touched else { return None };
         if *baseline && compares_baseline {
             return None;
@@ -169,7 +169,7 @@ impl Changed {
 
     /// Whether a group of a table's files can hold rows to be written.
     #[must_use]
-    pub fn meets(&self, grouping: &Grouping, index: i64, needed: Option<&Spans>) -> bool {
+    pub(super) fn meets(&self, grouping: &Grouping, index: i64, needed: Option<&Spans>) -> bool {
         needed.is_none_or(|needed| grouping.overlaps(index, needed))
     }
 
@@ -177,7 +177,7 @@ impl Changed {
     ///
     /// # Errors
     /// When the batch is not of a metric table.
-    pub fn staying(&self, batch: &RecordBatch) -> Result<BooleanArray> {
+    pub(super) fn staying(&self, batch: &RecordBatch) -> Result<BooleanArray> {
         let missing = |name: &str| Error::Usage { message: format!("a metric table has no column {name}") };
         let windows = |name: &str| -> Result<Vec<Option<Window>>> {
             let column = batch.column_by_name(name).and_then(|column| column.as_struct_opt());

@@ -35,36 +35,36 @@ const BASELINE: &str = "baseline";
 const SNAPSHOT: &str = "snapshot";
 
 /// Brings both metric tables up to a version of the ledger.
-pub struct MetricWriter<'a> {
+pub(super) struct MetricWriter<'a> {
     /// For reading.
-    pub context: &'a SessionContext,
+    pub(super) context: &'a SessionContext,
     /// The states.
-    pub ledger: &'a Ledger,
+    pub(super) ledger: &'a Ledger,
     /// The version of the ledger before the commit of this refresh, if it made one, and what that touched.
-    pub ours: Option<(Option<u64>, &'a Touched)>,
+    pub(super) ours: Option<(Option<u64>, &'a Touched)>,
     /// Lays the rows out.
-    pub maker: RowMaker<'a>,
+    pub(super) maker: RowMaker<'a>,
     /// Where the tables are.
-    pub places: &'a Places,
+    pub(super) places: &'a Places,
     /// The id under which the tables keep how far they have come.
-    pub application: String,
+    pub(super) application: String,
     /// Digest of the configuration.
-    pub config: String,
+    pub(super) config: String,
     /// Bytes that states may take in memory, about.
-    pub memory: u64,
+    pub(super) memory: u64,
     /// Tells a person.
-    pub progress: &'a Progress,
+    pub(super) progress: &'a Progress,
 }
 
 /// What was written.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct RowCounts {
+pub(super) struct RowCounts {
     /// Rows of the profile table.
-    pub profile: u64,
+    pub(super) profile: u64,
     /// Rows of the drift table.
-    pub drift: u64,
+    pub(super) drift: u64,
     /// Windows over all granularities.
-    pub windows: u64,
+    pub(super) windows: u64,
 }
 
 /// A table on its way to a commit.
@@ -105,7 +105,7 @@ impl MetricWriter<'_> {
     ///
     /// # Errors
     /// When the ledger does not read or a table cannot be written.
-    pub async fn write(&self) -> Result<Option<RowCounts>> {
+    pub(super) async fn write(&self) -> Result<Option<RowCounts>> {
         let model_id = self.maker.monitor.model_id();
         let mut profile = self.output(&self.places.profile, profile_schema(model_id)).await?;
         let mut drift = self.output(&self.places.drift, drift_schema(model_id)).await?;

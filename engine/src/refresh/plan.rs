@@ -352,7 +352,7 @@ impl Part {
 
 /// The time column of the monitored table as its log knows it.
 #[must_use]
-pub fn logged_time(monitor: &BoundMonitor) -> Option<LoggedTime> {
+pub(super) fn logged_time(monitor: &BoundMonitor) -> Option<LoggedTime> {
     let name = &monitor.config.kind.timestamp()?.value;
     let schema = monitor.source.schema();
     let column = monitor.source.delta.as_ref().map_or_else(|| name.clone(), |table| stored_name(table, name));

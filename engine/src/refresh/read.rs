@@ -25,41 +25,41 @@ const COPIES: u64 = 3;
 
 /// What was seen while reading.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Seen {
+pub(super) struct Seen {
     /// Rows of the monitored table.
-    pub rows: u64,
+    pub(super) rows: u64,
     /// Of those, rows whose timestamp is null or does not parse: they are in no window.
-    pub rows_without_window: u64,
+    pub(super) rows_without_window: u64,
     /// Of those, rows in windows that had been complete before.
-    pub late_rows: u64,
+    pub(super) late_rows: u64,
 }
 
 /// Runs scans.
 #[derive(Debug)]
-pub struct Reader<'a> {
+pub(super) struct Reader<'a> {
     /// Runs their plans.
-    pub executor: &'a dyn PlanExecutor,
+    pub(super) executor: &'a dyn PlanExecutor,
     /// The most values that a slice expression may have.
-    pub max_slices: usize,
+    pub(super) max_slices: usize,
     /// Bytes that states may take in memory, about.
-    pub memory: u64,
+    pub(super) memory: u64,
     /// When windows are complete: how they are cut, how long after their end, and when that was last looked at.
-    pub completeness: Option<Completeness>,
+    pub(super) completeness: Option<Completeness>,
     /// Tells a person.
-    pub progress: &'a Progress,
+    pub(super) progress: &'a Progress,
 }
 
 /// What tells a late row.
 #[derive(Debug, Clone, Copy)]
-pub struct Completeness {
+pub(super) struct Completeness {
     /// Time zone and start of weeks.
-    pub calendar: Calendar,
+    pub(super) calendar: Calendar,
     /// The length of the ledger's windows.
-    pub unit: Granularity,
+    pub(super) unit: Granularity,
     /// How long after its end a window is still incomplete.
-    pub grace: Duration,
+    pub(super) grace: Duration,
     /// The last refresh; rows that came since for windows that were complete then are late.
-    pub last: Option<DateTime<Utc>>,
+    pub(super) last: Option<DateTime<Utc>>,
 }
 
 impl Completeness {
@@ -74,7 +74,7 @@ impl Reader<'_> {
     ///
     /// # Errors
     /// When a table does not read, or when a slice expression has too many values.
-    pub async fn run(&self, plan: &RefreshPlan, spool: &mut Spool) -> Result<Seen> {
+    pub(super) async fn run(&self, plan: &RefreshPlan, spool: &mut Spool) -> Result<Seen> {
         let mut seen = Seen::default();
         for part in &plan.parts {
             self.progress.stage("reading", &part.query.source.uri);

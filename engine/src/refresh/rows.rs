@@ -23,28 +23,28 @@ const WRITTEN_BINS: usize = 20;
 
 /// Lays out rows of a monitor.
 #[derive(Debug)]
-pub struct RowMaker<'a> {
+pub(super) struct RowMaker<'a> {
     /// The monitor.
-    pub monitor: &'a BoundMonitor,
+    pub(super) monitor: &'a BoundMonitor,
     /// When the rows are written.
-    pub now: DateTime<Utc>,
+    pub(super) now: DateTime<Utc>,
     /// Counts the configurations of the monitor.
-    pub monitor_version: i64,
+    pub(super) monitor_version: i64,
     /// The lengths of the windows.
-    pub granularities: Vec<Granularity>,
+    pub(super) granularities: Vec<Granularity>,
 }
 
 /// A cell: what it covers, and what is known of it.
-pub type Cell<'a> = (&'a CellKey, &'a Outline);
+pub(super) type Cell<'a> = (&'a CellKey, &'a Outline);
 
 /// Of each cell, the columns that have values, as positions among the monitor's columns. `None` where a column's states
 /// lack.
 #[derive(Debug, Default)]
-pub struct Presence(BTreeMap<CellKey, Vec<Option<bool>>>);
+pub(super) struct Presence(BTreeMap<CellKey, Vec<Option<bool>>>);
 
 impl Presence {
     /// Notes the columns from `first` on.
-    pub fn note(&mut self, key: &CellKey, first: usize, states: &[Option<FrozenColumn>]) {
+    pub(super) fn note(&mut self, key: &CellKey, first: usize, states: &[Option<FrozenColumn>]) {
         let known = self.0.entry(key.clone()).or_default();
         known.resize(known.len().max(first + states.len()), None);
         for (at, state) in states.iter().enumerate() {
@@ -103,7 +103,7 @@ impl RowMaker<'_> {
     }
 
     /// The profile rows of a cell's columns from `first` on.
-    pub fn profile(&self, cell: Cell<'_>, is_baseline: bool, first: usize, states: &States, rows: &mut Vec<ProfileRow>) {
+    pub(super) fn profile(&self, cell: Cell<'_>, is_baseline: bool, first: usize, states: &States, rows: &mut Vec<ProfileRow>) {
         let table = self.profile_table(cell, is_baseline);
         for (column, state) in self.monitor.columns[first..].iter().zip(states) {
             if let Some(state) = state {
@@ -119,7 +119,7 @@ impl RowMaker<'_> {
 
     /// The profile row of the table, once all columns of its cell have been seen.
     #[must_use]
-    pub fn profile_of_table(&self, cell: Cell<'_>, is_baseline: bool, presence: &Presence) -> ProfileRow {
+    pub(super) fn profile_of_table(&self, cell: Cell<'_>, is_baseline: bool, presence: &Presence) -> ProfileRow {
         let columns = self.monitor.columns.iter().zip(presence.of(cell.0));
         let non_null = columns.filter(|(_, has_values)| **has_values == Some(true));
         let non_null_columns = non_null.map(|(column, _)| column.name.clone()).collect();
@@ -152,7 +152,7 @@ impl RowMaker<'_> {
     ///
     /// # Errors
     /// When states do not compare.
-    pub fn drift(
+    pub(super) fn drift(
         &self,
         cell: Cell<'_>,
         comparison: Cell<'_>,
@@ -189,7 +189,7 @@ impl RowMaker<'_> {
 
     /// The drift row of the table, once all columns of both cells have been seen.
     #[must_use]
-    pub fn drift_of_table(
+    pub(super) fn drift_of_table(
         &self,
         cell: Cell<'_>,
         comparison: Cell<'_>,

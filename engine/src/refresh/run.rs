@@ -57,7 +57,7 @@ pub enum Refreshed {
 
 /// The id under which tables keep how far a monitor has come.
 #[must_use]
-pub fn application_of(monitor: &str) -> String {
+pub(super) fn application_of(monitor: &str) -> String {
     format!("limno/{monitor}")
 }
 

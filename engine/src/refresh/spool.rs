@@ -16,7 +16,7 @@ const BATCH: usize = 1024;
 
 /// New rows of the ledger, by group.
 #[derive(Debug)]
-pub struct Spool {
+pub(super) struct Spool {
     unit: Option<Granularity>,
     limit: usize,
     size: usize,
@@ -30,7 +30,7 @@ pub struct Spool {
 impl Spool {
     /// An empty spool that keeps about `limit` bytes in memory; windows have the length `unit`.
     #[must_use]
-    pub fn new(unit: Option<Granularity>, limit: usize) -> Self {
+    pub(super) fn new(unit: Option<Granularity>, limit: usize) -> Self {
         let (held, files, slice_values) = Default::default();
         Self { unit, limit, size: 0, held, files, folder: None, spilled: 0, slice_values }
     }
@@ -39,7 +39,7 @@ impl Spool {
     ///
     /// # Errors
     /// When the rows do not fit in memory and a file cannot be written.
-    pub fn add(&mut self, row: LedgerRow) -> Result<()> {
+    pub(super) fn add(&mut self, row: LedgerRow) -> Result<()> {
         if let (Role::Input, None, Some((key, value))) = (row.key.role, &row.key.column, &row.key.slice) {
             self.slice_values.entry(key.clone()).or_default().insert(value.clone());
         }
@@ -78,13 +78,13 @@ impl Spool {
 
     /// The groups that have rows.
     #[must_use]
-    pub fn groups(&self) -> BTreeSet<String> {
+    pub(super) fn groups(&self) -> BTreeSet<String> {
         self.held.keys().chain(self.files.keys()).cloned().collect()
     }
 
     /// The values of each slice expression, by its key.
     #[must_use]
-    pub const fn slice_values(&self) -> &BTreeMap<String, BTreeSet<Option<String>>> {
+    pub(super) const fn slice_values(&self) -> &BTreeMap<String, BTreeSet<Option<String>>> {
         &self.slice_values
     }
 
@@ -92,7 +92,7 @@ impl Spool {
     ///
     /// # Errors
     /// When a file does not read, or states do not merge.
-    pub fn take(&mut self, group: &str) -> Result<BTreeMap<LedgerKey, LedgerRow>> {
+    pub(super) fn take(&mut self, group: &str) -> Result<BTreeMap<LedgerKey, LedgerRow>> {
         let mut rows = BTreeMap::new();
         for path in self.files.remove(group).unwrap_or_default() {
             for batch in FileReader::try_new(std::fs::File::open(&path)?, None)? {
@@ -114,7 +114,7 @@ impl Spool {
 ///
 /// # Errors
 /// When the states do not merge.
-pub fn insert(rows: &mut BTreeMap<LedgerKey, LedgerRow>, row: LedgerRow) -> Result<()> {
+pub(super) fn insert(rows: &mut BTreeMap<LedgerKey, LedgerRow>, row: LedgerRow) -> Result<()> {
     match rows.entry(row.key.clone()) {
         std::collections::btree_map::Entry::Vacant(entry) => {
             entry.insert(row);
@@ -132,7 +132,7 @@ mod tests {
 
     fn row(column: Option<&str>, window: i64, slice: Option<&str>, value: f64) -> LedgerRow {
         let mut state = ColumnState::empty(&ColumnOptions::new(ColumnKind::Numeric));
-        state.observe_numbers(&[value]).unwrap();
+        state.observe_numbers(&[value], None).unwrap();
         LedgerRow {
             key: LedgerKey {
                 role: Role::Input,

@@ -20,18 +20,16 @@ const BATCH: usize = 1024;
 
 /// A commit of the ledger.
 #[derive(Debug)]
-pub struct Committed {
+pub(super) struct Committed {
     /// The ledger's version.
-    pub version: u64,
-    /// What it holds.
-    pub watermark: Watermark,
+    pub(super) version: u64,
     /// The windows whose rows changed.
-    pub touched: Touched,
+    pub(super) touched: Touched,
 }
 
 /// Which windows' states changed.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Touched {
+pub(super) enum Touched {
     /// Every one, or it is not known which.
     All,
     /// These.
@@ -48,13 +46,13 @@ pub enum Touched {
 impl Touched {
     /// No window.
     #[must_use]
-    pub fn none() -> Self {
+    pub(super) fn none() -> Self {
         Self::Some { spans: Spans::none(), baseline: false, whole: false }
     }
 
     /// Adds what `other` says.
     #[must_use]
-    pub fn and(self, other: &Self) -> Self {
+    pub(super) fn and(self, other: &Self) -> Self {
         match (self, other) {
             (
                 Self::Some { mut spans, baseline, whole },
@@ -69,23 +67,23 @@ impl Touched {
 }
 
 /// Brings a ledger up to a plan whose scans have been run.
-pub struct Update<'a> {
+pub(super) struct Update<'a> {
     /// For reading.
-    pub context: &'a SessionContext,
+    pub(super) context: &'a SessionContext,
     /// As it was read.
-    pub ledger: &'a Ledger,
+    pub(super) ledger: &'a Ledger,
     /// What was planned.
-    pub plan: &'a RefreshPlan,
+    pub(super) plan: &'a RefreshPlan,
     /// Time zone and start of weeks.
-    pub calendar: Calendar,
+    pub(super) calendar: Calendar,
     /// The most values that a slice expression may have.
-    pub max_slices: usize,
+    pub(super) max_slices: usize,
     /// Keys of slice expressions that are predicates, which have no more than three.
-    pub predicates: BTreeSet<&'a str>,
+    pub(super) predicates: BTreeSet<&'a str>,
     /// Digest of the configuration, and how many came before it.
-    pub config: (String, i64),
+    pub(super) config: (String, i64),
     /// The id under which the ledger counts the versions of the monitored table.
-    pub application: String,
+    pub(super) application: String,
 }
 
 struct Written {
@@ -99,7 +97,7 @@ impl Update<'_> {
     ///
     /// # Errors
     /// [`Error::Ledger`] when stored states do not read; [`Error::TooManySlices`]; when a file cannot be written.
-    pub async fn commit(&self, mut spool: Spool) -> Result<Option<Committed>> {
+    pub(super) async fn commit(&self, mut spool: Spool) -> Result<Option<Committed>> {
         let unit: Option<Granularity> = self.plan.watermark.unit.parse().ok();
         let watermark = Watermark { slice_values: self.count_slices(&spool).await?, ..self.plan.watermark.clone() };
         let stored = self.ledger.table.files();
@@ -162,7 +160,7 @@ impl Update<'_> {
             ]),
         };
         let version = self.ledger.table.commit(&SCHEMA, changes).await?;
-        Ok(version.map(|version| Committed { version, watermark, touched }))
+        Ok(version.map(|version| Committed { version, touched }))
     }
 
     /// The groups that change: those of new rows, and those of rows that go.
