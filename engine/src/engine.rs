@@ -137,7 +137,7 @@ impl Engine {
         let refreshed = match self.refresh(monitor, &places, full_refresh).await {
             Ok(refreshed) => refreshed,
             Err(error) => {
-                self.record_failure(monitor, &places, &error).await;
+                self.record_failure(&monitor.config.name, &error).await;
                 return Err(error);
             }
         };
@@ -166,17 +166,18 @@ impl Engine {
         Err(Error::Contended { table: places.ledger.clone(), attempts: ATTEMPTS })
     }
 
-    /// Writes down that a refresh failed. Where even that cannot be written, the error itself tells.
-    async fn record_failure(&self, monitor: &BoundMonitor, places: &Places, error: &Error) {
+    /// Writes down that the refresh of a monitor failed. Where even that cannot be written, the error itself tells.
+    pub async fn record_failure(&self, monitor: &str, error: &Error) {
+        let Some(config) = self.config.monitor(monitor) else { return };
         let row = RefreshRow {
-            monitor: monitor.config.name.clone(),
+            monitor: monitor.to_owned(),
             refreshed_at: self.clock.now().timestamp_micros(),
             result: "failed",
             error: Some(error.to_string()),
             ..RefreshRow::default()
         };
         if let Ok(batch) = row.to_batch()
-            && let Err(error) = store::write(&places.refreshes, batch, Mode::Append).await
+            && let Err(error) = store::write(&Places::of(config).refreshes, batch, Mode::Append).await
         {
             tracing::warn!(%error, "the failure could not be recorded");
         }

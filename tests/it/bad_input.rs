@@ -201,7 +201,11 @@ fn data_that_break_while_they_are_read_are_named() {
     scribble(&place, "t.parquet");
     place.configure(&monitor("m", "t.parquet", ""));
     let ran = place.limno(&["run"]).fails(1, &["/t.parquet"]);
-    untouched(&place, &ran);
+    assert_eq!(ran.out, "");
+    assert!(place.files("out/m_ledger").is_empty() && place.files("out/m_profile_metrics").is_empty());
+    let row = place.row("SELECT result, rows, error FROM refreshes");
+    assert_eq!((&row["result"], &row["rows"]), (&json!("failed"), &json!(0)));
+    assert!(row["error"].as_str().unwrap().contains("/t.parquet"), "{row}");
 }
 
 #[test]
@@ -521,7 +525,9 @@ fn one_broken_table_costs_the_other_monitors_nothing() {
         let reports = ran.reports();
         assert_eq!(reports.len(), 1, "{reports:?}");
         assert_eq!((&reports[0]["monitor"], &reports[0]["refreshed"]), (&json!("sound"), &json!(true)));
-        assert_eq!(place.sql("SELECT monitor FROM refreshes"), [json!({ "monitor": "sound" })]);
+        let results = place.sql("SELECT monitor, result FROM refreshes ORDER BY monitor");
+        let result = |monitor: &str, result: &str| json!({ "monitor": monitor, "result": result });
+        assert_eq!(results, [result("broken", "failed"), result("sound", "ok")]);
         assert!(!place.path("out/broken_profile_metrics").exists());
         // Mended, it is refreshed, and the other has nothing new.
         std::fs::remove_file(place.path("broken.parquet")).unwrap();

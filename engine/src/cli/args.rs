@@ -75,6 +75,9 @@ pub struct RunArgs {
     /// Recompute every window from the table's data
     #[arg(long)]
     pub full_refresh: bool,
+    /// Say what would be read, and read and write nothing
+    #[arg(long, conflicts_with = "fail_on_alert")]
+    pub plan: bool,
     /// Exit with code 3 when a rule fired
     #[arg(long)]
     pub fail_on_alert: bool,

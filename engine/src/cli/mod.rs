@@ -6,6 +6,7 @@ mod compare;
 mod demo;
 mod files;
 pub mod output;
+mod plan;
 mod profile;
 mod run;
 mod sql;
