@@ -57,6 +57,12 @@ pub enum Error {
         /// What, and the way out.
         message: String,
     },
+    /// Columns or windows that could not be read, while others were.
+    #[error("{message}")]
+    Partial {
+        /// One line for each.
+        message: String,
+    },
     /// Mail, webhooks or jobs that were not delivered; they stay in the outbox.
     #[error("{message}")]
     Delivery {

@@ -34,6 +34,8 @@ pub struct Watermark {
     pub slice_values: BTreeMap<String, usize>,
     /// Parts of time whose files could not be read: they are as they were before, and tried again.
     pub pending: Vec<(i64, i64)>,
+    /// Whether that holds for the count of the rows without a window.
+    pub pending_without_window: bool,
     /// The states of windows that began before were dropped, in microseconds.
     pub states_from: Option<i64>,
 }
@@ -93,6 +95,7 @@ impl Watermark {
             slices: BTreeMap::new(),
             slice_values: BTreeMap::new(),
             pending: Vec::new(),
+            pending_without_window: false,
             states_from: None,
         }
     }
@@ -100,11 +103,17 @@ impl Watermark {
     /// The parts of time that are still to be read.
     #[must_use]
     pub fn pending_spans(&self) -> Spans {
-        let mut spans = Spans::none();
+        let mut spans = if self.pending_without_window { Spans::without_time() } else { Spans::none() };
         for &(start, end) in &self.pending {
             spans.insert(Window { start, end });
         }
         spans
+    }
+
+    /// Notes what is still to be read.
+    pub fn set_pending(&mut self, spans: &Spans) {
+        self.pending = spans.spans().iter().map(|span| (span.start, span.end)).collect();
+        self.pending_without_window = spans.has_rows_without_time();
     }
 
     /// The row of the ledger that holds it.

@@ -3,7 +3,7 @@
 //! | module | holds |
 //! |---|---|
 //! | [`plan`] | what is read, and what of the ledger stays |
-//! | [`read`], [`spool`] | the scans, and their states on the way into the ledger |
+//! | [`read`], [`isolate`], [`spool`] | the scans, what of them fails, and their states on the way into the ledger |
 //! | [`update`] | the commit of the ledger: the point at which a refresh has happened |
 //! | [`changed`], [`cells`], [`rows`], [`metrics`] | from the ledger to the metric tables |
 //! | [`run`] | the steps in order, again where another writer was faster |
@@ -12,6 +12,7 @@
 mod cells;
 mod changed;
 mod drift_rows;
+mod isolate;
 mod log;
 mod metrics;
 mod plan;

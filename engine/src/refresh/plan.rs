@@ -8,6 +8,7 @@ use limno_sql::plan::{StateQuery, Within};
 use limno_sql::source::{SourceVersion, active_files, stored_name};
 use limno_sql::window::{Granularity, Spans, Window, unit};
 
+use super::isolate::Trouble;
 use crate::change::{ChangeSet, LoggedTime, change_set};
 use crate::ledger::{BaselineMark, Ledger, LedgerRow, Role, TableMark, Watermark};
 use crate::monitor::BoundMonitor;
@@ -27,6 +28,8 @@ pub struct RefreshPlan {
     pub parts: Vec<Part>,
     /// The windows whose states are made anew.
     pub dirty: Spans,
+    /// Of all windows, those that turned out not to be readable: they stay as they are.
+    pub pending: Spans,
     /// What of the stored states is wanted, and under which definition.
     pub definitions: Definitions,
     /// Whether stored states have to be looked through for ones that are no longer wanted, or for longer windows.
@@ -52,7 +55,7 @@ pub enum Mode {
 }
 
 /// One scan.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Part {
     /// Which table.
     pub role: Role,
@@ -145,6 +148,7 @@ impl RefreshPlan {
             from: before.and_then(|before| before.source.version),
             parts: Vec::new(),
             dirty: Spans::none(),
+            pending: Spans::none(),
             rewrites: false,
             replaces_baseline: false,
             watermark: Watermark {
@@ -168,6 +172,22 @@ impl RefreshPlan {
             plan.is_due = !is_same_config || plan.watermark != *before;
         }
         Ok(plan)
+    }
+
+    /// Leaves out what could not be read, so that a later refresh tries it again: columns are then new ones, and windows
+    /// pending.
+    pub(super) fn leave_out(&mut self, trouble: &Trouble, before: Option<&Watermark>) {
+        for column in trouble.columns.keys() {
+            self.definitions.columns.remove(column);
+            self.watermark.columns.remove(column);
+            self.rewrites |= before.is_some_and(|before| before.columns.contains_key(column));
+        }
+        self.watermark.set_pending(&trouble.spans);
+        self.pending = trouble.spans.clone();
+        if trouble.baseline.is_some() {
+            self.replaces_baseline = false;
+            self.watermark.baseline = before.and_then(|before| before.baseline.clone());
+        }
     }
 
     /// Whether any file is read.

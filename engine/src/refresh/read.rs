@@ -8,8 +8,10 @@ use limno_sql::executor::PlanExecutor;
 use limno_sql::plan::{EncodedRow, StateQuery};
 use limno_sql::window::{Calendar, Granularity};
 
+use super::isolate::Trouble;
 use super::plan::{Definitions, Part, RefreshPlan};
 use super::spool::Spool;
+use crate::change::LoggedTime;
 use crate::ledger::{LedgerKey, LedgerRow, Role};
 use crate::progress::Progress;
 use crate::{Error, Result};
@@ -34,6 +36,15 @@ pub(super) struct Seen {
     pub(super) late_rows: u64,
 }
 
+impl Seen {
+    /// Adds what another scan saw.
+    pub(super) const fn add(&mut self, other: Self) {
+        self.rows += other.rows;
+        self.rows_without_window += other.rows_without_window;
+        self.late_rows += other.late_rows;
+    }
+}
+
 /// Runs scans.
 #[derive(Debug)]
 pub(super) struct Reader<'a> {
@@ -45,6 +56,10 @@ pub(super) struct Reader<'a> {
     pub(super) memory: u64,
     /// When windows are complete: how they are cut, how long after their end, and when that was last looked at.
     pub(super) completeness: Option<Completeness>,
+    /// How the log tells which windows a file covers.
+    pub(super) time: Option<LoggedTime>,
+    /// Whether what does not read is left out; if not, it is an error.
+    pub(super) isolates: bool,
     /// Tells a person.
     pub(super) progress: &'a Progress,
 }
@@ -70,18 +85,31 @@ impl Completeness {
 }
 
 impl Reader<'_> {
-    /// Runs all scans of a plan.
+    /// Runs all scans of a plan. What does not read is left out and told.
     ///
     /// # Errors
-    /// When a table does not read, or when a slice expression has too many values.
-    pub(super) async fn run(&self, plan: &RefreshPlan, spool: &mut Spool) -> Result<Seen> {
-        let mut seen = Seen::default();
+    /// When nothing of a table reads, or when a slice expression has too many values.
+    pub(super) async fn run(&self, plan: &RefreshPlan, spool: &mut Spool) -> Result<(Seen, Trouble)> {
+        let (mut seen, mut trouble) = (Seen::default(), Trouble::default());
         for part in &plan.parts {
             self.progress.stage("reading", &part.query.source.uri);
-            self.check_slices(&part.query).await?;
-            self.part(part, &plan.definitions, spool, &mut seen).await?;
+            match self.check_slices(&part.query).await {
+                Err(error @ Error::TooManySlices { .. }) => return Err(error),
+                // Whatever does not read is found again, and looked at more closely, below.
+                Ok(()) | Err(_) => {}
+            }
+            match self.part(part, &plan.definitions, spool.empty()).await {
+                Ok((rows, counted)) => {
+                    spool.absorb(rows)?;
+                    seen.add(counted);
+                }
+                Err(error) if self.isolates => {
+                    self.rescue(part, error, &plan.definitions, (spool, &mut seen, &mut trouble)).await?;
+                }
+                Err(error) => return Err(error),
+            }
         }
-        Ok(seen)
+        Ok((seen, trouble))
     }
 
     async fn check_slices(&self, query: &StateQuery) -> Result<()> {
@@ -93,7 +121,17 @@ impl Reader<'_> {
         Ok(())
     }
 
-    async fn part(&self, part: &Part, definitions: &Definitions, spool: &mut Spool, seen: &mut Seen) -> Result<()> {
+    /// Runs one scan into an empty spool.
+    ///
+    /// # Errors
+    /// When the table does not read.
+    pub(super) async fn part(
+        &self,
+        part: &Part,
+        definitions: &Definitions,
+        mut spool: Spool,
+    ) -> Result<(Spool, Seen)> {
+        let mut seen = Seen::default();
         let columns = self.columns_at_once(part).await?;
         let all = &part.query.columns;
         // A table of which no column is profiled has rows all the same.
@@ -105,13 +143,13 @@ impl Reader<'_> {
             while let Some(batch) = rows.next().await {
                 for row in batch? {
                     if counts && part.role == Role::Input {
-                        self.note(&row, seen);
+                        self.note(&row, &mut seen);
                     }
-                    spread(row, &query, part.role, counts, definitions, spool)?;
+                    spread(row, &query, part.role, counts, definitions, &mut spool)?;
                 }
             }
         }
-        Ok(())
+        Ok((spool, seen))
     }
 
     fn note(&self, row: &EncodedRow, seen: &mut Seen) {

@@ -11,7 +11,7 @@ use limno_sql::window::{Granularity, unit};
 use super::changed::clock_of;
 use super::log::{RefreshRow, Stages};
 use super::metrics::{MetricWriter, RowCounts};
-use super::plan::{Mode, RefreshPlan};
+use super::plan::{Mode, RefreshPlan, logged_time};
 use super::read::{Completeness, Reader, Seen};
 use super::rows::RowMaker;
 use super::spool::Spool;
@@ -107,7 +107,7 @@ impl Refresh<'_> {
         if self.is_behind(&ledger) {
             return Ok(Refreshed::Overtaken);
         }
-        let plan = RefreshPlan::make(self.monitor, &ledger, reason).await?;
+        let mut plan = RefreshPlan::make(self.monitor, &ledger, reason).await?;
         let config = self.monitor.metrics_definition();
         let monitor_version = match ledger.configuration() {
             Some((version, digest)) if digest == config => version,
@@ -117,9 +117,15 @@ impl Refresh<'_> {
         stages.planning = lap();
         let mut seen = Seen::default();
         let mut committed = None;
+        let mut trouble = None;
         if plan.is_due {
             let mut spool = Spool::new(self.unit(), usize::try_from(self.monitor.config.memory / 4).unwrap_or(usize::MAX));
-            seen = self.reader(&ledger).await?.run(&plan, &mut spool).await?;
+            // In place of states that are there nothing is put that is known to be less.
+            let isolates = plan.mode == Mode::Incremental || ledger.table.version().is_none();
+            let found;
+            (seen, found) = self.reader(&ledger, isolates).await?.run(&plan, &mut spool).await?;
+            plan.leave_out(&found, ledger.watermark.as_ref());
+            trouble = found.describe();
             stages.reading = lap();
             self.progress.stage("merging", &self.places.ledger);
             let update = Update {
@@ -154,7 +160,12 @@ impl Refresh<'_> {
         if committed.is_none() && counts == RowCounts::default() {
             return Ok(Refreshed::Nothing);
         }
-        Ok(Refreshed::Done(Box::new(self.row(&plan, &ledger, seen, counts, stages, monitor_version))))
+        let mut row = self.row(&plan, &ledger, seen, counts, stages, monitor_version);
+        if trouble.is_some() {
+            row.result = "partial";
+            row.error = trouble;
+        }
+        Ok(Refreshed::Done(Box::new(row)))
     }
 
     /// Whether the ledger was made from a later version of the table than the one that is open here.
@@ -170,7 +181,7 @@ impl Refresh<'_> {
         self.monitor.config.kind.timestamp().map(|_| unit(&self.monitor.granularities()))
     }
 
-    async fn reader(&self, ledger: &Ledger) -> Result<Reader<'_>> {
+    async fn reader(&self, ledger: &Ledger, isolates: bool) -> Result<Reader<'_>> {
         let config = &self.monitor.config;
         let last = match ledger.table.version() {
             Some(_) => {
@@ -190,6 +201,8 @@ impl Refresh<'_> {
             max_slices: config.max_slices,
             memory: config.memory / 2,
             completeness,
+            time: logged_time(self.monitor),
+            isolates,
             progress: self.progress,
         })
     }

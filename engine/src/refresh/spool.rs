@@ -23,6 +23,8 @@ pub(super) struct Spool {
     held: BTreeMap<String, Vec<LedgerRow>>,
     files: BTreeMap<String, Vec<PathBuf>>,
     folder: Option<TempDir>,
+    /// Folders of spools that this one took over.
+    others: Vec<TempDir>,
     spilled: usize,
     slice_values: BTreeMap<String, BTreeSet<Option<String>>>,
 }
@@ -31,8 +33,8 @@ impl Spool {
     /// An empty spool that keeps about `limit` bytes in memory; windows have the length `unit`.
     #[must_use]
     pub(super) fn new(unit: Option<Granularity>, limit: usize) -> Self {
-        let (held, files, slice_values) = Default::default();
-        Self { unit, limit, size: 0, held, files, folder: None, spilled: 0, slice_values }
+        let (held, files, slice_values, others) = Default::default();
+        Self { unit, limit, size: 0, held, files, folder: None, others, spilled: 0, slice_values }
     }
 
     /// Adds a row.
@@ -74,6 +76,31 @@ impl Spool {
         }
         self.size = 0;
         Ok(())
+    }
+
+    /// A spool like this one, empty.
+    #[must_use]
+    pub(super) fn empty(&self) -> Self {
+        Self::new(self.unit, self.limit)
+    }
+
+    /// Takes over all rows of another spool.
+    ///
+    /// # Errors
+    /// As [`Self::add`].
+    pub(super) fn absorb(&mut self, other: Self) -> Result<()> {
+        for (group, files) in other.files {
+            self.files.entry(group).or_default().extend(files);
+        }
+        self.others.extend(other.folder.into_iter().chain(other.others));
+        for (key, values) in other.slice_values {
+            self.slice_values.entry(key).or_default().extend(values);
+        }
+        for (group, rows) in other.held {
+            self.held.entry(group).or_default().extend(rows);
+        }
+        self.size += other.size;
+        if self.size > self.limit { self.spill() } else { Ok(()) }
     }
 
     /// The groups that have rows.

@@ -127,6 +127,8 @@ impl Update<'_> {
         let reads_stored = removed.len() < stored.len();
         for group in self.groups(&spool) {
             let mut rows = spool.take(&group)?;
+            // Of columns and windows that could not be read as a whole nothing is taken.
+            rows.retain(|_, row| self.plan.definitions.wants(row) && !self.is_pending(row));
             let files = if reads_stored { self.ledger.files(|stored| stored == group) } else { Vec::new() };
             rows.keys().filter(|key| key.role == Role::Input).for_each(|key| self.touch(key, unit, &mut touched));
             if !files.is_empty() {
@@ -198,11 +200,18 @@ impl Update<'_> {
             Role::Baseline => !self.plan.replaces_baseline,
             Role::Input => {
                 // Without a time there is one window, and it has no start; nothing of it is ever dirty.
-                let is_dirty = !self.plan.watermark.unit.is_empty() && self.plan.dirty.contains(row.key.window);
+                let is_timed = !self.plan.watermark.unit.is_empty();
+                let is_dirty = is_timed && self.plan.dirty.contains(row.key.window) && !self.is_pending(&row);
                 !is_dirty && self.plan.definitions.wants(&row)
             }
         };
         stays.then_some(row)
+    }
+
+    /// Whether a row is of a window that could not be read as a whole.
+    fn is_pending(&self, row: &LedgerRow) -> bool {
+        let is_timed = !self.plan.watermark.unit.is_empty();
+        row.key.role == Role::Input && is_timed && self.plan.pending.contains(row.key.window)
     }
 
     /// The row under the window of the ledger's unit, which may be longer than it was.
