@@ -15,7 +15,7 @@ use crate::clock::Clock;
 use crate::config::{Config, MonitorConfig};
 use crate::monitor::{BoundMonitor, Places, bind};
 use crate::progress::Progress;
-use crate::refresh::{Refresh, RefreshPlan, RefreshRow, Refreshed};
+use crate::refresh::{Refresh, RefreshPlan, RefreshRow, Refreshed, Vacuum, Vacuumed};
 use crate::rule::{Evaluation, Rows, describe, evaluate};
 use crate::store::{self, Changes, Lock, Mode, OwnTable};
 use crate::{Error, Result};
@@ -164,6 +164,17 @@ impl Engine {
             }
         }
         Err(Error::Contended { table: places.ledger.clone(), attempts: ATTEMPTS })
+    }
+
+    /// Drops the states, rows and files of a monitor that its retention does not keep; if `is_dry`, only says what would
+    /// go.
+    ///
+    /// # Errors
+    /// When a table does not read or cannot be written; what was dropped before is dropped.
+    pub async fn vacuum(&self, monitor: &BoundMonitor, is_dry: bool) -> Result<Vacuumed> {
+        let places = Places::of(&monitor.config);
+        let _lock = if is_dry { None } else { Some(Lock::acquire(&places.lock).await) };
+        Vacuum { context: &self.context, monitor, places: &places, now: self.clock.now(), is_dry }.run().await
     }
 
     /// Writes down that the refresh of a monitor failed. Where even that cannot be written, the error itself tells.

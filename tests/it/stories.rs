@@ -2,6 +2,7 @@
 //! share: monitors, notifiers and triggers as text, and small tables.
 
 mod flights;
+mod incremental;
 mod outbox;
 mod precision;
 mod schemas;

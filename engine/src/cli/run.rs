@@ -110,6 +110,10 @@ fn refreshed(row: &RefreshRow) -> String {
     if row.late_rows > 0 {
         text.push_str(&format!(" ({} rows came late)", row.late_rows));
     }
+    if row.rows_before_retention > 0 {
+        let rows = row.rows_before_retention;
+        text.push_str(&format!(" ({rows} rows came for windows whose states were dropped, and change nothing)"));
+    }
     let Stages { planning, reading, merging, measuring } = row.stages;
     text.push_str(&format!(
         ", {} profile and {} drift rows in {:.1} s",
@@ -160,6 +164,7 @@ fn line(report: &Report) -> Value {
             "rows": row.rows,
             "rows_without_window": row.rows_without_window,
             "late_rows": row.late_rows,
+            "rows_before_retention": row.rows_before_retention,
             "windows": row.windows,
             "profile_rows": row.profile_rows,
             "drift_rows": row.drift_rows,

@@ -13,6 +13,7 @@ mod notifier;
 mod place;
 mod problem;
 mod raw;
+mod retention;
 mod rule;
 mod secret;
 mod significance;
@@ -34,6 +35,7 @@ pub use self::notifier::{EmailConfig, HeaderValue, NotifierConfig, WebhookConfig
 pub use self::place::SmtpUrl;
 pub use self::problem::{Problem, Problems, name_hint, nearest, quoted};
 pub(crate) use self::rule::unknown_metric;
+pub use self::retention::Retention;
 pub use self::rule::{Against, Condition, RuleConfig, Severity, UnknownWord};
 pub use self::secret::{Env, ProcessEnv, Secret};
 pub use self::trigger::{CommandConfig, DatabricksJobConfig, TriggerConfig};

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use deltalake::kernel::Add;
 use limno_sql::window::Spans;
 
-use super::plan::{Definitions, Part};
+use super::plan::{Definitions, Part, Takes};
 use super::read::{Reader, Seen};
 use super::spool::Spool;
 use crate::change::LoggedTime;
@@ -106,7 +106,7 @@ impl Reader<'_> {
         for column in &part.query.columns {
             let mut alone = part.clone();
             alone.query.columns = vec![column.clone()];
-            alone.counts = false;
+            alone.takes = Takes::States;
             match self.part(&alone, definitions, spool.empty()).await {
                 Ok((rows, _)) => read.absorb(rows)?,
                 Err(error) => {

@@ -41,6 +41,8 @@ pub struct RefreshRow {
     pub rows_without_window: i64,
     /// Of those, rows in windows that were complete before.
     pub late_rows: i64,
+    /// Rows that came for windows whose states had been dropped: they change nothing any more.
+    pub rows_before_retention: i64,
     /// Windows whose rows were written.
     pub windows: i64,
     /// Rows written to the profile table.
@@ -85,6 +87,7 @@ static SCHEMA: LazyLock<SchemaRef> = LazyLock::new(|| {
         bigint("rows"),
         bigint("rows_without_window"),
         bigint("late_rows"),
+        bigint("rows_before_retention"),
         bigint("windows"),
         bigint("profile_rows"),
         bigint("drift_rows"),
@@ -120,6 +123,7 @@ impl RefreshRow {
             bigint(Some(self.rows)),
             bigint(Some(self.rows_without_window)),
             bigint(Some(self.late_rows)),
+            bigint(Some(self.rows_before_retention)),
             bigint(Some(self.windows)),
             bigint(Some(self.profile_rows)),
             bigint(Some(self.drift_rows)),

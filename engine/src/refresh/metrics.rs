@@ -19,6 +19,7 @@ use super::cells::{CellKey, Layout, Merger, ModelKey, Outline, States};
 use super::changed::{CONFIG_DIGEST, Changed, LEDGER_ID, Written, clock_of};
 use super::drift_rows::{DriftRow, drift_batch};
 use super::profile_rows::{ProfileRow, profile_batch};
+use super::read::state_size;
 use super::rows::{Cell, Presence, RowMaker};
 use super::update::Touched;
 use crate::ledger::{Ledger, LedgerRow, Role, rows_of};
@@ -27,8 +28,6 @@ use crate::progress::Progress;
 use crate::store::{Changes, FileWriter, Grouping, OwnTable};
 use crate::{Error, Result};
 
-/// Bytes that a frozen state of a bounded column takes, about.
-const STATE: usize = 64 * 1024;
 /// The group of the rows over the baseline.
 const BASELINE: &str = "baseline";
 /// The group of the rows of a table without a time.
@@ -215,11 +214,10 @@ impl MetricWriter<'_> {
         Ok(merger.freeze())
     }
 
-    /// How many columns' states of so many cells may be in memory at once.
-    fn columns_at_once(&self, cells: usize) -> usize {
+    /// How many columns may be in memory at once, if the states of one take so many bytes.
+    fn columns_at_once(&self, bytes: u64) -> usize {
         let columns = self.maker.monitor.columns.len().max(1);
-        let room = usize::try_from(self.memory / 2).unwrap_or(usize::MAX) / STATE / cells.max(1);
-        room.clamp(1, columns)
+        usize::try_from(self.memory / 2 / bytes.max(1)).unwrap_or(usize::MAX).clamp(1, columns)
     }
 
     /// The one window of a table without a time: rows beside those of earlier refreshes.
@@ -280,17 +278,16 @@ impl MetricWriter<'_> {
             self.foreign_rows_stay(output).await?;
         }
         // As many groups at once as their states fit in memory.
-        let most = self.columns_at_once(1).max(1);
-        let room = usize::try_from(self.memory / 2).unwrap_or(usize::MAX) / STATE / most;
+        let room = self.memory / 2 / self.maker.monitor.columns.len().max(1) as u64;
         let mut batch: Vec<(String, Target)> = Vec::new();
-        let mut cells = 0;
+        let mut taken = 0;
         for (name, target) in targets {
-            let count = target.cells().len();
-            if !batch.is_empty() && cells + count > room {
+            let size = size_of(&outline, &target.cells());
+            if !batch.is_empty() && taken + size > room {
                 self.batch(&outline, &mut baseline, std::mem::take(&mut batch), &within, profile, drift).await?;
-                cells = 0;
+                taken = 0;
             }
-            cells += count;
+            taken += size;
             batch.push((name, target));
         }
         if !batch.is_empty() {
@@ -379,7 +376,7 @@ impl MetricWriter<'_> {
         let mut writer = profile.written.table.writer(&profile.schema)?;
         let mut presence = Presence::default();
         let columns = self.maker.monitor.columns.len();
-        let step = self.columns_at_once(cells.len());
+        let step = self.columns_at_once(size_of(&baseline.outline, &cells));
         for first in (0..columns).step_by(step) {
             let range = first..columns.min(first + step);
             let files = self.ledger.files(|group| group == crate::ledger::BASELINE);
@@ -441,7 +438,7 @@ impl MetricWriter<'_> {
         }
         let mut presence = Presence::default();
         let columns = self.maker.monitor.columns.len();
-        let step = self.columns_at_once(cells.len() + compared.len());
+        let step = self.columns_at_once(size_of(outline, &cells) + size_of(&baseline.outline, &compared));
         for first in (0..columns).step_by(step) {
             if cells.is_empty() {
                 break;
@@ -561,8 +558,13 @@ impl MetricWriter<'_> {
     }
 }
 
+/// Bytes that one column's states of these cells take in memory, about.
+fn size_of(outline: &BTreeMap<CellKey, Outline>, cells: &BTreeSet<CellKey>) -> u64 {
+    cells.iter().filter_map(|key| outline.get(key)).map(|cell| state_size(cell.rows)).sum()
+}
+
 /// The batch under another schema, of the same columns by name; columns that it lacks are null.
-fn under(batch: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch> {
+pub(super) fn under(batch: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch> {
     let column = |field: &arrow::datatypes::FieldRef| match batch.column_by_name(field.name()) {
         Some(values) => cast(values, field.data_type()).map_err(Error::from),
         None => Ok(arrow::array::new_null_array(field.data_type(), batch.num_rows())),

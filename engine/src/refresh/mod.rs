@@ -8,6 +8,7 @@
 //! | [`changed`], [`cells`], [`rows`], [`metrics`] | from the ledger to the metric tables |
 //! | [`run`] | the steps in order, again where another writer was faster |
 //! | [`log`] | the table `refreshes` |
+//! | [`vacuum`] | what is too old goes |
 
 mod cells;
 mod changed;
@@ -22,6 +23,7 @@ mod rows;
 mod run;
 mod spool;
 mod update;
+mod vacuum;
 
 use std::time::Duration;
 
@@ -30,10 +32,12 @@ use limno_sql::window::Window;
 
 pub use drift_rows::{DriftRow, drift_batch};
 pub use log::{RefreshRow, Stages};
-pub use plan::{Mode, Part, RefreshPlan};
+pub use plan::{Mode, Part, RefreshPlan, Takes};
 pub use profile_rows::{ProfileRow, profile_batch};
 pub(crate) use rows::compare_columns;
 pub use run::{Refresh, Refreshed};
+pub(crate) use vacuum::Vacuum;
+pub use vacuum::Vacuumed;
 
 /// Whether a window has ended, grace included.
 #[must_use]

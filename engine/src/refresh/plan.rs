@@ -63,14 +63,25 @@ pub struct Part {
     pub what: String,
     /// What is asked of it.
     pub query: StateQuery,
-    /// Whether its counts of rows are new ones: a column that is added later has the rows that others had before.
-    pub counts: bool,
+    /// What becomes of its rows.
+    pub takes: Takes,
     /// The files that are read; `None` where the table is no Delta table.
     pub files: Option<Vec<Add>>,
     /// How many files.
     pub file_count: usize,
     /// Their size.
     pub bytes: u64,
+}
+
+/// What becomes of the rows of a scan.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Takes {
+    /// Their states and their number go into the ledger.
+    All,
+    /// Their states do: a column that is added later has the rows that others had before.
+    States,
+    /// They are counted, for people: the states of their windows were dropped.
+    Nothing,
 }
 
 /// Digests of the columns and slices that a monitor has now.
@@ -161,7 +172,7 @@ impl RefreshPlan {
         };
         match (reason, before) {
             (None, Some(before)) => plan.incremental(monitor, before, changes, time.as_ref()).await?,
-            (reason, _) => plan.full(monitor, reason.unwrap_or_default()).await?,
+            (reason, _) => plan.full(monitor, before, reason.unwrap_or_default()).await?,
         }
         plan.baseline(monitor, before).await?;
         if let (Mode::Incremental, Some(before)) = (&plan.mode, before) {
@@ -202,8 +213,14 @@ impl RefreshPlan {
         self.parts.iter().fold((0, 0), |(files, bytes), part| (files + part.file_count, bytes + part.bytes))
     }
 
-    async fn full(&mut self, monitor: &BoundMonitor, reason: String) -> Result<()> {
-        self.parts.push(Part::new(Role::Input, reason.clone(), monitor.query(), true, None).await?);
+    async fn full(&mut self, monitor: &BoundMonitor, before: Option<&Watermark>, reason: String) -> Result<()> {
+        let mut query = monitor.query();
+        // Rows of windows whose states were dropped stay, unless someone asks for all to be made anew.
+        self.watermark.states_from = before.and_then(|before| before.states_from).filter(|_| query.time.is_some());
+        if let Some(from) = self.watermark.states_from {
+            query.within = Within::Except(before_instant(from));
+        }
+        self.parts.push(Part::new(Role::Input, reason.clone(), query, Takes::All, None).await?);
         self.mode = Mode::Full { reason };
         Ok(())
     }
@@ -234,7 +251,7 @@ impl RefreshPlan {
         let known_columns = |query: &mut StateQuery| query.columns.retain(|(name, _)| !is_new_column.contains(name));
         let known_slices = |query: &mut StateQuery| query.slices.retain(|slice| !is_new_slice.contains(&slice.key));
         if is_new_column.len() == query.columns.len() {
-            return self.full(monitor, "every column is another than before".to_owned()).await;
+            return self.full(monitor, Some(before), "every column is another than before".to_owned()).await;
         }
         let mut known = query.clone();
         known_columns(&mut known);
@@ -249,13 +266,24 @@ impl RefreshPlan {
             Some(from) => (dirty.since(from), Some(Window { start: i64::MIN, end: from })),
             None => (dirty, None),
         };
+        if let (Some(span), Some(time)) = (skipped, time) {
+            let early = before_instant(span.end);
+            let is_early = |file: &&Add| time.extent(file).is_none_or(|extent| extent.meets(&early));
+            let files: Vec<Add> = added.iter().filter(is_early).cloned().collect();
+            if !files.is_empty() {
+                let (columns, slices) = (Vec::new(), Vec::new());
+                let query = StateQuery { within: Within::Only(early), columns, slices, ..known.clone() };
+                let what = "rows of windows whose states were dropped".to_owned();
+                self.parts.push(Part::new(Role::Input, what, query, Takes::Nothing, Some(files)).await?);
+            }
+        }
         if !added.is_empty() {
             let mut apart = dirty.clone();
             skipped.into_iter().for_each(|span| apart.insert(span));
             let within = if apart.is_empty() { Within::Everything } else { Within::Except(apart) };
             let query = StateQuery { within, ..known.clone() };
             let what = "files that were added".to_owned();
-            self.parts.push(Part::new(Role::Input, what, query, true, Some(added)).await?);
+            self.parts.push(Part::new(Role::Input, what, query, Takes::All, Some(added)).await?);
         }
         if !dirty.is_empty() {
             let files = match (&monitor.source.delta, time) {
@@ -273,16 +301,12 @@ impl RefreshPlan {
             let query = StateQuery { within: Within::Only(dirty.clone()), ..known.clone() };
             let what = "windows that lost rows or had them changed".to_owned();
             if files.as_ref().is_none_or(|files: &Vec<Add>| !files.is_empty()) {
-                self.parts.push(Part::new(Role::Input, what, query, true, files).await?);
+                self.parts.push(Part::new(Role::Input, what, query, Takes::All, files).await?);
             }
         }
         self.dirty = dirty;
         let within = match skipped {
-            Some(skipped) => {
-                let mut spans = Spans::none();
-                spans.insert(skipped);
-                Within::Except(spans)
-            }
+            Some(skipped) => Within::Except(before_instant(skipped.end)),
             None => Within::Everything,
         };
         if !is_new_column.is_empty() {
@@ -290,13 +314,13 @@ impl RefreshPlan {
             query.columns.retain(|(name, _)| is_new_column.contains(name));
             known_slices(&mut query);
             let what = format!("new columns: {}", is_new_column.join(", "));
-            self.parts.push(Part::new(Role::Input, what, query, false, None).await?);
+            self.parts.push(Part::new(Role::Input, what, query, Takes::States, None).await?);
         }
         if !is_new_slice.is_empty() {
             let mut query = StateQuery { within, with_whole: false, ..query };
             query.slices.retain(|slice| is_new_slice.contains(&slice.key));
             let what = format!("new slices: {}", is_new_slice.join(", "));
-            self.parts.push(Part::new(Role::Input, what, query, true, None).await?);
+            self.parts.push(Part::new(Role::Input, what, query, Takes::All, None).await?);
         }
         Ok(())
     }
@@ -320,7 +344,7 @@ impl RefreshPlan {
             },
         };
         self.replaces_baseline = true;
-        self.parts.push(Part::new(Role::Baseline, why, query, true, None).await?);
+        self.parts.push(Part::new(Role::Baseline, why, query, Takes::All, None).await?);
         Ok(())
     }
 }
@@ -330,7 +354,7 @@ impl Part {
         role: Role,
         what: String,
         mut query: StateQuery,
-        counts: bool,
+        takes: Takes,
         files: Option<Vec<Add>>,
     ) -> Result<Self> {
         let sizes = |files: &[Add]| files.iter().map(|file| u64::try_from(file.size).unwrap_or(0)).sum();
@@ -357,7 +381,7 @@ impl Part {
                 return Err(Error::Usage { message: format!("{} was opened without its log", query.source.uri) });
             }
         };
-        Ok(Self { role, what, query, counts, files, file_count, bytes })
+        Ok(Self { role, what, query, takes, files, file_count, bytes })
     }
 
     /// The rows that its files hold by their statistics; `None` if not all have them.
@@ -386,6 +410,13 @@ pub(super) fn logged_time(monitor: &BoundMonitor) -> Option<LoggedTime> {
         calendar: monitor.calendar(),
         unit: unit(&monitor.granularities()),
     })
+}
+
+/// All time before an instant.
+fn before_instant(from: i64) -> Spans {
+    let mut spans = Spans::none();
+    spans.insert(Window { start: i64::MIN, end: from });
+    spans
 }
 
 /// Whether windows of the length `fine` lie within those of the length `coarse`, both as text.

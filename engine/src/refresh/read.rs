@@ -9,7 +9,7 @@ use limno_sql::plan::{EncodedRow, StateQuery};
 use limno_sql::window::{Calendar, Granularity};
 
 use super::isolate::Trouble;
-use super::plan::{Definitions, Part, RefreshPlan};
+use super::plan::{Definitions, Part, RefreshPlan, Takes};
 use super::spool::Spool;
 use crate::change::LoggedTime;
 use crate::ledger::{LedgerKey, LedgerRow, Role};
@@ -25,6 +25,12 @@ const BYTES_A_VALUE: u64 = 24;
 /// States of one group that are in memory at once: those of the partitions, and the one that they are merged to.
 const COPIES: u64 = 3;
 
+/// Bytes that the state of a column over so many rows takes in memory, about.
+pub(super) const fn state_size(rows: u64) -> u64 {
+    let values = SMALLEST_STATE.saturating_add(rows.saturating_mul(BYTES_A_VALUE));
+    if values < LARGEST_STATE { values } else { LARGEST_STATE }
+}
+
 /// What was seen while reading.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Seen {
@@ -34,6 +40,8 @@ pub(super) struct Seen {
     pub(super) rows_without_window: u64,
     /// Of those, rows in windows that had been complete before.
     pub(super) late_rows: u64,
+    /// Rows of windows whose states were dropped, which change nothing any more.
+    pub(super) rows_before_retention: u64,
 }
 
 impl Seen {
@@ -42,6 +50,7 @@ impl Seen {
         self.rows += other.rows;
         self.rows_without_window += other.rows_without_window;
         self.late_rows += other.late_rows;
+        self.rows_before_retention += other.rows_before_retention;
     }
 }
 
@@ -138,10 +147,14 @@ impl Reader<'_> {
         let passes: Vec<_> = if all.is_empty() { vec![&all[..]] } else { all.chunks(columns).collect() };
         for (pass, columns) in passes.into_iter().enumerate() {
             let query = StateQuery { columns: columns.to_vec(), ..part.query.clone() };
-            let counts = part.counts && pass == 0;
+            let counts = part.takes == Takes::All && pass == 0;
             let mut rows = std::pin::pin!(query.stream(self.executor).await?);
             while let Some(batch) = rows.next().await {
                 for row in batch? {
+                    if part.takes == Takes::Nothing {
+                        seen.rows_before_retention += row.rows;
+                        continue;
+                    }
                     if counts && part.role == Role::Input {
                         self.note(&row, &mut seen);
                     }
@@ -182,8 +195,7 @@ impl Reader<'_> {
         let mut bytes: u64 = 1;
         while let Some(batch) = groups.next().await {
             for row in batch? {
-                let values = SMALLEST_STATE.saturating_add(row.rows.saturating_mul(BYTES_A_VALUE));
-                bytes = bytes.saturating_add(values.min(LARGEST_STATE).saturating_mul(COPIES));
+                bytes = bytes.saturating_add(state_size(row.rows).saturating_mul(COPIES));
             }
         }
         Ok(usize::try_from(self.memory / bytes).unwrap_or(usize::MAX).clamp(1, columns))

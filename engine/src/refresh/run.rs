@@ -57,7 +57,7 @@ pub enum Refreshed {
 
 /// The id under which tables keep how far a monitor has come.
 #[must_use]
-pub(super) fn application_of(monitor: &str) -> String {
+pub(crate) fn application_of(monitor: &str) -> String {
     format!("limno/{monitor}")
 }
 
@@ -263,6 +263,7 @@ impl Refresh<'_> {
             rows: count(seen.rows),
             rows_without_window: count(seen.rows_without_window),
             late_rows: count(seen.late_rows),
+            rows_before_retention: count(seen.rows_before_retention),
             windows: count(counts.windows),
             profile_rows: count(counts.profile),
             drift_rows: count(counts.drift),

@@ -7,7 +7,7 @@ use deltalake::kernel::Add;
 use futures::StreamExt;
 use limno_sql::window::{Calendar, Granularity, Spans, Window};
 
-use super::plan::{Mode, RefreshPlan};
+use super::plan::{Mode, RefreshPlan, Takes};
 use super::spool::{Spool, insert};
 use crate::ledger::{
     self, CONFIG_DIGEST, Ledger, LedgerKey, LedgerRow, MONITOR_VERSION, Role, SCHEMA, Watermark, rows_of, to_batch,
@@ -146,7 +146,7 @@ impl Update<'_> {
         }
         written.group(ledger::WATERMARK, std::iter::once(watermark.to_row()?)).await?;
         let whole = unit.is_none() && (is_full || self.plan.reads());
-        let touched = if is_full || self.plan.rewrites || self.plan.parts.iter().any(|part| !part.counts) {
+        let touched = if is_full || self.plan.rewrites || self.plan.parts.iter().any(|part| part.takes == Takes::States) {
             Touched::All
         } else {
             Touched::Some { spans: touched, baseline: self.plan.replaces_baseline, whole }

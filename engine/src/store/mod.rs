@@ -5,9 +5,11 @@ mod lock;
 mod table;
 
 use std::path::Path;
+use std::time::Duration;
 
 use arrow::array::RecordBatch;
 use datafusion::prelude::SessionContext;
+use deltalake::operations::vacuum::VacuumMode;
 use deltalake::operations::write::SchemaMode;
 use deltalake::protocol::SaveMode;
 use deltalake::{DeltaTable, DeltaTableBuilder, DeltaTableError};
@@ -80,4 +82,22 @@ pub async fn read(context: &SessionContext, uri: &str) -> Result<Option<RecordBa
     let schema = source.schema();
     let batches = context.read_table(source.provider)?.collect().await?;
     Ok(Some(arrow::compute::concat_batches(&schema, &batches)?))
+}
+
+/// Deletes the files that commits replaced longer ago than `age`, and those that no commit ever named; answers how many,
+/// or how many it would be if `is_dry`.
+///
+/// # Errors
+/// [`Error::Write`].
+pub async fn delete_replaced(context: &SessionContext, uri: &str, age: Duration, is_dry: bool) -> Result<u64> {
+    let table = OwnTable::open(context, uri).await?;
+    let Some(table) = table.delta() else { return Ok(0) };
+    let failed = |source: DeltaTableError| Error::Write { table: uri.to_owned(), source: Box::new(source) };
+    let age = chrono::TimeDelta::from_std(age).map_err(|error| failed(DeltaTableError::generic(error.to_string())))?;
+    // How long is the user's to say; the configuration refuses what is too short.
+    let vacuum = table.clone().vacuum().with_retention_period(age).with_enforce_retention_duration(false);
+    // Files of writers that were cut off are named by no commit.
+    let vacuum = vacuum.with_mode(VacuumMode::Full);
+    let (_, metrics) = vacuum.with_dry_run(is_dry).await.map_err(failed)?;
+    Ok(metrics.files_deleted.len() as u64)
 }
