@@ -44,8 +44,8 @@ def more_data(day):
 first = run()
 rounds = 3
 full, part, none = [], [], []
-for round in range(rounds):  # side by side, so that all see the same machine
-    more_data(100 + round)
+for again in range(rounds):  # side by side, so that all see the same machine
+    more_data(100 + again)
     part.append(run())
     none.append(run())
     assert part[-1][2]["files_read"] == 1 and not none[-1][2]["refreshed"]
