@@ -17,7 +17,7 @@ use crate::monitor::{BoundMonitor, Places, bind};
 use crate::progress::Progress;
 use crate::refresh::{Refresh, RefreshPlan, RefreshRow, Refreshed, Vacuum, Vacuumed};
 use crate::rule::{Evaluation, Rows, describe, evaluate};
-use crate::store::{self, Changes, Lock, Mode, OwnTable};
+use crate::store::{self, Changes, Lock, OwnTable};
 use crate::{Error, Result};
 
 /// How often a step is done again when another writer was faster.
@@ -143,7 +143,7 @@ impl Engine {
         };
         let mut report = self.alert(monitor, &places, self.clock.now()).await?;
         if let Some(row) = refreshed {
-            store::write(&places.refreshes, row.to_batch()?, Mode::Append).await?;
+            store::append(&self.context, &places.refreshes, row.to_batch()?).await?;
             report.refreshed = Some(row);
         }
         Ok(report)
@@ -188,7 +188,7 @@ impl Engine {
             ..RefreshRow::default()
         };
         if let Ok(batch) = row.to_batch()
-            && let Err(error) = store::write(&Places::of(config).refreshes, batch, Mode::Append).await
+            && let Err(error) = store::append(&self.context, &Places::of(config).refreshes, batch).await
         {
             tracing::warn!(%error, "the failure could not be recorded");
         }
@@ -235,7 +235,7 @@ impl Engine {
         self.progress.stage("delivering for", name);
         let (settled, attempts) = outbox::deliver(&self.config, name, log.pending, now).await;
         if !settled.is_empty() {
-            store::write(&places.alerts, event::to_batch(&settled)?, Mode::Append).await?;
+            store::append(&self.context, &places.alerts, event::to_batch(&settled)?).await?;
         }
         Ok(Report {
             monitor: name.clone(),

@@ -35,6 +35,14 @@ pub enum Error {
         /// What is wrong with it.
         message: String,
     },
+    /// A metric table does not read; it can be made anew from the ledger.
+    #[error("the metric table {table} does not read: {message}; remove the table, and the next run makes it anew")]
+    MetricTable {
+        /// The table's location.
+        table: String,
+        /// What is wrong with it.
+        message: String,
+    },
     /// Other writers were faster each time.
     #[error("{table} was changed by other writers {attempts} times while this one wrote; run again")]
     Contended {

@@ -85,9 +85,14 @@ impl Changed {
             _ => Touched::All,
         };
         let turned = written.clock.filter(|&clock| clock != now).map(|clock| (clock.min(now), clock.max(now)));
+        Self { touched, turned, ..Self::everything(ledger, grace) }
+    }
+
+    /// All that the ledger can make.
+    pub(super) fn everything(ledger: &Ledger, grace: Duration) -> Self {
         Self {
-            touched,
-            turned,
+            touched: Touched::All,
+            turned: None,
             states_from: ledger.watermark.as_ref().and_then(|watermark| watermark.states_from),
             grace: i64::try_from(grace.as_micros()).unwrap_or(i64::MAX),
         }

@@ -79,7 +79,8 @@ impl Reader<'_> {
                 }
             }
         }
-        if is_any_read { Ok(()) } else { Err(error) }
+        // What is there already is kept; where there is nothing, nothing would be no result.
+        if is_any_read || self.has_states { Ok(()) } else { Err(error) }
     }
 
     async fn of_file(&self, part: &Part, file: &Add) -> Result<Part> {
@@ -114,7 +115,8 @@ impl Reader<'_> {
                 }
             }
         }
-        if failed.len() == part.query.columns.len() {
+        // That no column reads is the file's fault; of a column that is new, it can be the column's.
+        if part.takes == Takes::All && failed.len() == part.query.columns.len() {
             return Err(error);
         }
         for (column, error) in failed {

@@ -6,9 +6,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use arrow::compute::{cast, filter_record_batch};
+use arrow::compute::filter_record_batch;
 use arrow::datatypes::SchemaRef;
-use arrow::record_batch::RecordBatch;
 use datafusion::prelude::SessionContext;
 use deltalake::kernel::Add;
 use futures::{StreamExt, TryStreamExt};
@@ -25,7 +24,7 @@ use super::update::Touched;
 use crate::ledger::{Ledger, LedgerRow, Role, rows_of};
 use crate::monitor::Places;
 use crate::progress::Progress;
-use crate::store::{Changes, FileWriter, Grouping, OwnTable};
+use crate::store::{Changes, FileWriter, Grouping, OwnTable, under};
 use crate::{Error, Result};
 
 /// The group of the rows over the baseline.
@@ -49,6 +48,8 @@ pub(super) struct MetricWriter<'a> {
     pub(super) application: String,
     /// Digest of the configuration.
     pub(super) config: String,
+    /// Whether every row is made anew, since a table does not read.
+    pub(super) remakes: bool,
     /// Bytes that states may take in memory, about.
     pub(super) memory: u64,
     /// Tells a person.
@@ -130,7 +131,11 @@ impl MetricWriter<'_> {
         let table = OwnTable::open(self.context, uri).await?;
         let written = Written::read(table, &self.application, &self.config, &self.ledger.table).await?;
         let time = (self.maker.monitor.config.grace, self.maker.now);
-        let changed = Changed::since(&written, self.ledger, self.ours, time).await;
+        let changed = if self.remakes {
+            Changed::everything(self.ledger, time.0)
+        } else {
+            Changed::since(&written, self.ledger, self.ours, time).await
+        };
         let has_baseline = self.maker.monitor.baseline.is_some();
         let calendar = self.maker.monitor.calendar();
         let needed = changed.needed(&self.maker.granularities, &calendar, has_baseline);
@@ -546,9 +551,11 @@ impl MetricWriter<'_> {
     }
 
     async fn copy_staying(&self, files: Vec<Add>, writer: &mut FileWriter, output: &mut Output) -> Result<()> {
-        if let Some(mut rows) = output.written.table.read(self.context, files.clone(), None, None).await? {
+        let table = &output.written.table;
+        let unreadable = |message: String| Error::MetricTable { table: table.uri().to_owned(), message };
+        if let Some(mut rows) = table.read(self.context, files.clone(), None, None).await? {
             while let Some(batch) = rows.next().await {
-                let batch = batch?;
+                let batch = batch.map_err(|error| unreadable(error.to_string()))?;
                 let batch = filter_record_batch(&batch, &output.changed.staying(&batch)?)?;
                 writer.write(under(&batch, &output.schema)?).await?;
             }
@@ -561,14 +568,4 @@ impl MetricWriter<'_> {
 /// Bytes that one column's states of these cells take in memory, about.
 fn size_of(outline: &BTreeMap<CellKey, Outline>, cells: &BTreeSet<CellKey>) -> u64 {
     cells.iter().filter_map(|key| outline.get(key)).map(|cell| state_size(cell.rows)).sum()
-}
-
-/// The batch under another schema, of the same columns by name; columns that it lacks are null.
-pub(super) fn under(batch: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch> {
-    let column = |field: &arrow::datatypes::FieldRef| match batch.column_by_name(field.name()) {
-        Some(values) => cast(values, field.data_type()).map_err(Error::from),
-        None => Ok(arrow::array::new_null_array(field.data_type(), batch.num_rows())),
-    };
-    let columns = schema.fields().iter().map(column).collect::<Result<Vec<_>>>()?;
-    Ok(RecordBatch::try_new(std::sync::Arc::clone(schema), columns)?)
 }

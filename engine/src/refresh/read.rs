@@ -69,6 +69,8 @@ pub(super) struct Reader<'a> {
     pub(super) time: Option<LoggedTime>,
     /// Whether what does not read is left out; if not, it is an error.
     pub(super) isolates: bool,
+    /// Whether there are states from before.
+    pub(super) has_states: bool,
     /// Tells a person.
     pub(super) progress: &'a Progress,
 }

@@ -203,6 +203,7 @@ impl Refresh<'_> {
             completeness,
             time: logged_time(self.monitor),
             isolates,
+            has_states: ledger.watermark.is_some(),
             progress: self.progress,
         })
     }
@@ -214,6 +215,7 @@ impl Refresh<'_> {
         config: String,
         monitor_version: i64,
     ) -> Result<Option<RowCounts>> {
+        let states_from = ledger.watermark.as_ref().and_then(|watermark| watermark.states_from);
         let writer = MetricWriter {
             context: self.context,
             ledger,
@@ -227,10 +229,17 @@ impl Refresh<'_> {
             places: self.places,
             application: application_of(&self.monitor.config.name),
             config,
+            remakes: false,
             memory: self.monitor.config.memory,
             progress: self.progress,
         };
-        writer.write().await
+        match writer.write().await {
+            // Its rows follow from the ledger, but for those whose states were dropped.
+            Err(Error::MetricTable { .. }) if states_from.is_none() => {
+                MetricWriter { remakes: true, ..writer }.write().await
+            }
+            result => result,
+        }
     }
 
     fn row(

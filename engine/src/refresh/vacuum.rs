@@ -13,11 +13,10 @@ use limno_metrics::schema::{drift_schema, profile_schema};
 use limno_sql::window::{Spans, Window};
 
 use super::changed::clock_of;
-use super::metrics::under;
 use super::run::application_of;
 use crate::ledger::{self, Ledger, Role, SCHEMA, to_batch};
 use crate::monitor::{BoundMonitor, Places};
-use crate::store::{self, Changes, Grouping, OwnTable};
+use crate::store::{self, Changes, Grouping, OwnTable, under};
 use crate::{Error, Result};
 
 /// How often a step is done again when another writer was faster.

@@ -7,7 +7,6 @@
 use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 
-use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use datafusion::execution::SendableRecordBatchStream;
 use datafusion::logical_expr::Expr;
@@ -15,22 +14,19 @@ use datafusion::prelude::SessionContext;
 use deltalake::kernel::engine::arrow_conversion::TryIntoKernel;
 use deltalake::kernel::transaction::{CommitBuilder, CommitProperties, TransactionError};
 use deltalake::kernel::{Action, Add, Metadata, MetadataExt, Protocol, Remove, StructType, Transaction, new_metadata};
-use deltalake::parquet::basic::Compression;
-use deltalake::parquet::file::properties::WriterProperties;
 use deltalake::protocol::{DeltaOperation, SaveMode};
 use deltalake::table::state::DeltaTableState;
-use deltalake::writer::{DeltaWriter, RecordBatchWriter};
+use deltalake::logstore::LogStoreRef;
 use deltalake::{DeltaTable, DeltaTableBuilder, DeltaTableError};
 use limno_sql::source::{active_files, has_commits};
 use serde_json::json;
 use url::Url;
 
+use super::file::FileWriter;
 use crate::{Error, Result};
 
 /// The tag of a file that names its group.
-const GROUP: &str = "limno.group";
-/// Rows of a row group: few enough that a reader of some columns' rows can skip most of a file.
-const ROW_GROUP_ROWS: usize = 4096;
+pub(super) const GROUP: &str = "limno.group";
 
 /// A table of ours at one version; or the place of one that was never written.
 #[derive(Debug)]
@@ -91,6 +87,13 @@ impl OwnTable {
             .map_err(|()| DeltaTableError::generic(format!("{} is no folder", path.display())))
     }
 
+    fn log_store(&self) -> Result<LogStoreRef, DeltaTableError> {
+        match &self.table {
+            Some(table) => Ok(table.log_store()),
+            None => Ok(DeltaTableBuilder::from_url(self.url()?)?.build()?.log_store()),
+        }
+    }
+
     fn failed(&self, source: DeltaTableError) -> Error {
         Error::Write { table: self.uri.clone(), source: Box::new(source) }
     }
@@ -111,6 +114,12 @@ impl OwnTable {
     #[must_use]
     pub fn files(&self) -> &[OwnFile] {
         &self.files
+    }
+
+    /// The schema; `None` if it was never written.
+    #[must_use]
+    pub fn schema(&self) -> Option<SchemaRef> {
+        Some(self.state()?.snapshot().arrow_schema())
     }
 
     /// The table as delta-rs has it.
@@ -198,14 +207,7 @@ impl OwnTable {
         std::fs::create_dir_all(&self.path).map_err(|error| {
             failed(DeltaTableError::generic(format!("cannot create {}: {error}", self.path.display())))
         })?;
-        let url = self.url().map_err(failed)?;
-        let writer =
-            RecordBatchWriter::try_new(&url, std::sync::Arc::clone(schema), None, None).map_err(failed)?;
-        let properties = WriterProperties::builder()
-            .set_compression(Compression::SNAPPY)
-            .set_max_row_group_row_count(Some(ROW_GROUP_ROWS))
-            .build();
-        Ok(FileWriter { uri: self.uri.clone(), writer: writer.with_writer_properties(properties), is_empty: true })
+        Ok(FileWriter::new(self.uri.clone(), self.log_store().map_err(failed)?.object_store(None), schema))
     }
 
     /// Commits on top of the version that was read and answers the new version; `None` if another writer was faster,
@@ -216,13 +218,7 @@ impl OwnTable {
     pub async fn commit(&self, schema: &SchemaRef, changes: Changes) -> Result<Option<u64>> {
         let failed = |source| self.failed(source);
         std::fs::create_dir_all(&self.path).map_err(|error| failed(error.into()))?;
-        let log_store = match &self.table {
-            Some(table) => table.log_store(),
-            None => {
-                let url = self.url().map_err(failed)?;
-                DeltaTableBuilder::from_url(url).and_then(DeltaTableBuilder::build).map_err(failed)?.log_store()
-            }
-        };
+        let log_store = self.log_store().map_err(failed)?;
         let operation = DeltaOperation::Write {
             mode: if changes.removed.is_empty() { SaveMode::Append } else { SaveMode::Overwrite },
             partition_by: None,
@@ -287,46 +283,3 @@ fn removal(add: Add) -> Remove {
     }
 }
 
-/// Writes the files of one group.
-#[derive(Debug)]
-pub struct FileWriter {
-    uri: String,
-    writer: RecordBatchWriter,
-    is_empty: bool,
-}
-
-impl FileWriter {
-    /// Adds rows.
-    ///
-    /// # Errors
-    /// [`Error::Write`].
-    pub async fn write(&mut self, rows: RecordBatch) -> Result<()> {
-        if rows.num_rows() == 0 {
-            return Ok(());
-        }
-        self.is_empty = false;
-        self.writer.write(rows).await.map_err(|source| self.failed(source))
-    }
-
-    /// Closes the file and starts another; the answer is to be committed. No rows, no file.
-    ///
-    /// # Errors
-    /// [`Error::Write`].
-    pub async fn finish(&mut self, group: Option<&str>) -> Result<Vec<Add>> {
-        if self.is_empty {
-            return Ok(Vec::new());
-        }
-        self.is_empty = true;
-        let mut files = self.writer.flush().await.map_err(|source| self.failed(source))?;
-        if let Some(group) = group {
-            for file in &mut files {
-                file.tags = Some(HashMap::from([(GROUP.to_owned(), Some(group.to_owned()))]));
-            }
-        }
-        Ok(files)
-    }
-
-    fn failed(&self, source: DeltaTableError) -> Error {
-        Error::Write { table: self.uri.clone(), source: Box::new(source) }
-    }
-}

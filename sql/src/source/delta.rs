@@ -4,7 +4,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use datafusion::prelude::SessionContext;
-use deltalake::kernel::Add;
+use deltalake::kernel::transaction::{PROTOCOL, TransactionError};
+use deltalake::kernel::{Add, Protocol};
 use deltalake::{DeltaTable, DeltaTableBuilder, DeltaTableError};
 
 use super::{Source, SourceVersion, directory_url};
@@ -15,12 +16,27 @@ pub(super) async fn open(context: &SessionContext, uri: &str, path: &Path) -> Re
     let table = DeltaTableBuilder::from_url(directory_url(uri, path)?).map_err(failed)?.load().await.map_err(failed)?;
     table.update_datafusion_session(&context.state()).map_err(failed)?;
     let snapshot = table.snapshot().map_err(failed)?;
+    check_features(uri, snapshot.protocol())?;
     let version = SourceVersion::Delta {
         table_id: snapshot.metadata().id().to_owned(),
         version: table.version().unwrap_or_default(),
     };
     let provider = table.table_provider().await?;
     Ok(Source { uri: uri.to_owned(), version, provider, delta: Some(Arc::new(table)) })
+}
+
+/// Refuses a table that asks its readers for more than ours can do, and names what.
+fn check_features(uri: &str, protocol: &Protocol) -> Result<()> {
+    let Err(TransactionError::UnsupportedTableFeatures(features)) = PROTOCOL.can_read_from_protocol(protocol) else {
+        return Ok(());
+    };
+    // Scans map column names themselves.
+    let names = features.iter().map(ToString::to_string);
+    let features: Vec<String> = names.filter(|feature| feature != "columnMapping").collect();
+    if features.is_empty() {
+        return Ok(());
+    }
+    Err(Error::Features { uri: uri.to_owned(), features: features.join(", ") })
 }
 
 /// The files that make up a table at the version that was loaded, with their statistics, tags and deletion vectors.

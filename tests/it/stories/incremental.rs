@@ -7,14 +7,14 @@ use super::{Timed, day, numbers_of};
 use crate::support_run::{Place, instant, numbers, table, times};
 
 /// A monitor of days of `t` with more lines.
-fn monitor(granularities: &str, lines: &str) -> String {
+pub(super) fn monitor(granularities: &str, lines: &str) -> String {
     format!(
         "[monitor.m]\ntable = \"~/t\"\noutput = \"~/out\"\n{lines}\n\
          [monitor.m.time_series]\ntimestamp = \"at\"\ngranularities = [{granularities}]\n"
     )
 }
 
-fn with_days(days: std::ops::RangeInclusive<i64>) -> Place {
+pub(super) fn with_days(days: std::ops::RangeInclusive<i64>) -> Place {
     let place = Place::new();
     for number in days {
         place.delta("t", &day(number, number as f64));
@@ -30,7 +30,7 @@ fn read(report: &Value) -> (i64, i64, i64) {
 
 /// That the metric tables are those of a refresh from nothing.
 #[track_caller]
-fn same_as_full(place: &Place) {
+pub(super) fn same_as_full(place: &Place) {
     let tables = || ["m_profile_metrics", "m_drift_metrics"].map(|table| numbers_of(place, table));
     let incremental = tables();
     let ledger = states(place);
@@ -40,7 +40,7 @@ fn same_as_full(place: &Place) {
     assert_eq!(ledger, states(place));
 }
 
-fn states(place: &Place) -> Vec<Value> {
+pub(super) fn states(place: &Place) -> Vec<Value> {
     place.sql(
         "SELECT window_start, unit, model_id, slice_key, slice_value, column_name, definition, rows, \
          encode(state, 'hex') AS state, checksum FROM m_ledger WHERE log_type <> 'WATERMARK' \
