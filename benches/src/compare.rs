@@ -4,9 +4,6 @@
 //! every column of both through the session that refreshes use, and drops the batches. `benches/compare.sh` runs both
 //! against `limno compare` on the same files.
 
-use std::fs::File;
-use std::path::Path;
-use std::process::ExitCode;
 use futures::TryStreamExt;
 use limno_benches::twenty::batch;
 use limno_fixtures::Shift;
@@ -15,6 +12,9 @@ use limno_sql::source::Source;
 use parquet::arrow::ArrowWriter;
 use parquet::basic::{Compression, ZstdLevel};
 use parquet::file::properties::WriterProperties;
+use std::fs::File;
+use std::path::Path;
+use std::process::ExitCode;
 
 type Failure = Box<dyn std::error::Error>;
 

@@ -30,4 +30,3 @@ pub fn batch(seed: u64, rows: usize, shift: &[Shift]) -> Result<RecordBatch, Arr
     named.push(("flag".to_owned(), Arc::new(columns::flags(&rng("flag"), rows, 0.3, &[]))));
     RecordBatch::try_from_iter(named)
 }
-

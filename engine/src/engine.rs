@@ -218,15 +218,16 @@ impl Engine {
             if !events.is_empty() {
                 writer.write(event::to_batch(&events)?).await?;
             }
-            let changes =
-                Changes { added: writer.finish(None).await?, transactions: mark.transactions(name), ..Changes::default() };
+            let changes = Changes {
+                added: writer.finish(None).await?,
+                transactions: mark.transactions(name),
+                ..Changes::default()
+            };
             if alerts.commit(&event::SCHEMA, changes).await?.is_some() {
                 (new_breaches, historical_breaches) = counts;
                 log = Some(match events.is_empty() {
                     true => known,
-                    false => {
-                        self.read_log(&OwnTable::open(&self.context, &places.alerts).await?, name).await?
-                    }
+                    false => self.read_log(&OwnTable::open(&self.context, &places.alerts).await?, name).await?,
                 });
                 break;
             }

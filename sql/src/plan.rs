@@ -193,8 +193,7 @@ impl StateQuery {
         } else {
             (Expr::Not(Box::new(within)), !spans.has_rows_without_time())
         };
-        let condition =
-            if undated { instant.is_null().or(dated) } else { instant.is_not_null().and(dated) };
+        let condition = if undated { instant.is_null().or(dated) } else { instant.is_not_null().and(dated) };
         Ok(scan.filter(condition)?)
     }
 
@@ -308,11 +307,7 @@ impl StateQuery {
                 .zip(&self.columns)
                 .map(|(states, (_, options))| {
                     let states = states.as_binary::<i32>();
-                    if states.is_null(row) {
-                        ColumnState::empty(options).encode()
-                    } else {
-                        states.value(row).to_vec()
-                    }
+                    if states.is_null(row) { ColumnState::empty(options).encode() } else { states.value(row).to_vec() }
                 })
                 .collect();
             rows.push(EncodedRow {
@@ -333,8 +328,11 @@ impl StateQuery {
 /// The rows over everything, merged from the parts of the first slice expression.
 #[derive(Default)]
 struct Whole {
-    rows: BTreeMap<(Option<i64>, Option<String>), (u64, Vec<ColumnState>)>,
+    rows: BTreeMap<GroupKey, (u64, Vec<ColumnState>)>,
 }
+
+/// Window and model.
+type GroupKey = (Option<i64>, Option<String>);
 
 impl Whole {
     fn add(&mut self, part: &EncodedRow) -> Result<()> {

@@ -50,21 +50,27 @@ struct Monitor {
     grace: &'static str,
 }
 
-const GRANULARITIES: [&[&str]; 6] =
-    [&["1 day"], &["1 day", "1 week"], &["1 hour"], &["1 month"], &["6 hours", "1 day"], &["30 minutes", "1 day", "1 month"]];
+const GRANULARITIES: [&[&str]; 6] = [
+    &["1 day"],
+    &["1 day", "1 week"],
+    &["1 hour"],
+    &["1 month"],
+    &["6 hours", "1 day"],
+    &["30 minutes", "1 day", "1 month"],
+];
 const SLICES: [&str; 3] = ["kind", "y > 0.5", "n % 3"];
 
 impl Monitor {
     fn random(rng: &mut Rng) -> Self {
-        let pick = |rng: &mut Rng, of: &[&'static str]| of[rng.below(of.len() as u64) as usize];
-        let granularities = GRANULARITIES[rng.below(GRANULARITIES.len() as u64) as usize].to_vec();
+        let pick = |rng: &mut Rng, of: &[&'static str]| of[rng.index(of.len())];
+        let granularities = GRANULARITIES[rng.index(GRANULARITIES.len())].to_vec();
         let slices = SLICES.into_iter().filter(|_| rng.chance(0.35)).collect();
         Self {
             is_inference_log: rng.chance(0.5),
             granularities,
             slices,
             excluded: vec!["id"],
-            baseline: [None, Some("before.parquet"), Some("before")][rng.below(3) as usize],
+            baseline: [None, Some("before.parquet"), Some("before")][rng.index(3)],
             timezone: pick(rng, &["UTC", "Europe/Berlin", "Asia/Kolkata"]),
             bins: 10,
             grace: "0s",
@@ -74,9 +80,9 @@ impl Monitor {
     /// Another configuration, of the same monitor.
     fn change(&mut self, rng: &mut Rng) -> String {
         match rng.below(6) {
-            0 => self.granularities = GRANULARITIES[rng.below(GRANULARITIES.len() as u64) as usize].to_vec(),
+            0 => self.granularities = GRANULARITIES[rng.index(GRANULARITIES.len())].to_vec(),
             1 => {
-                let slice = SLICES[rng.below(SLICES.len() as u64) as usize];
+                let slice = SLICES[rng.index(SLICES.len())];
                 if self.slices.contains(&slice) {
                     self.slices.retain(|known| *known != slice);
                 } else {
@@ -84,16 +90,16 @@ impl Monitor {
                 }
             }
             2 => {
-                let column = ["n", "y", "kind"][rng.below(3) as usize];
+                let column = ["n", "y", "kind"][rng.index(3)];
                 if self.excluded.contains(&column) {
                     self.excluded.retain(|known| *known != column);
                 } else {
                     self.excluded.push(column);
                 }
             }
-            3 => self.bins = 5 + rng.below(10) as u32,
-            4 => self.grace = ["0s", "1h", "36h"][rng.below(3) as usize],
-            _ => self.baseline = [None, Some("before.parquet"), Some("before")][rng.below(3) as usize],
+            3 => self.bins = [5, 7, 10, 12][rng.index(4)],
+            4 => self.grace = ["0s", "1h", "36h"][rng.index(3)],
+            _ => self.baseline = [None, Some("before.parquet"), Some("before")][rng.index(3)],
         }
         format!("configure {self:?}")
     }
@@ -145,7 +151,7 @@ impl History {
         Self { seed, place, rng, shape, monitor, clock, runtime, steps, is_told }
     }
 
-    fn tell(&mut self, step: String) {
+    fn tell(&mut self, step: &str) {
         if self.is_told {
             eprintln!("seed {}: {step}", self.seed);
         }
@@ -176,12 +182,12 @@ impl History {
             self.operate(operation);
             if self.monitor.baseline == Some("before") && self.rng.chance(0.1) {
                 self.shape.move_baseline(&self.place, &mut self.rng, &self.runtime);
-                self.tell("the baseline moves".to_owned());
+                self.tell("the baseline moves");
             }
             if self.rng.chance(0.08) {
                 let step = self.monitor.change(&mut self.rng);
                 count("configurations");
-                self.tell(step);
+                self.tell(&step);
             }
             if self.rng.chance(0.35) {
                 if is_clock_moving {
@@ -206,10 +212,10 @@ impl History {
             // Not every writer can do everything to every table; the table is then as it was.
             Err(error) => {
                 count(&format!("{} refused", operation.name()));
-                self.tell(format!("refused: {error}"));
+                self.tell(&format!("refused: {error}"));
             }
         }
-        self.tell(format!("{operation:?}"));
+        self.tell(&format!("{operation:?}"));
     }
 
     fn look(&mut self) {
@@ -220,7 +226,7 @@ impl History {
         let row = report.refreshed.as_ref();
         count(&format!("refreshes: {}", row.and_then(|row| row.mode).unwrap_or("nothing")));
         let told = row.map(|row| (row.mode, row.reason.clone(), row.files_read, row.rows, row.windows));
-        self.tell(format!("refresh, full = {full}: {told:?}"));
+        self.tell(&format!("refresh, full = {full}: {told:?}"));
     }
 }
 

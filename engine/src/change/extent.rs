@@ -118,7 +118,8 @@ mod tests {
         let days = [("2024-01-01T23:00:00Z", "2024-01-03T23:00:00Z")];
         let stats = r#"{"numRecords":3,"minValues":{"t":"2024-01-02T01:00:00.000Z"},"maxValues":{"t":"2024-01-03T22:00:00.123456Z"},"nullCount":{"t":0}}"#;
         expect(&time(instant(), false), stats, Some((&days, false)));
-        let stats = r#"{"numRecords":3,"minValues":{"t":"2024-01-02"},"maxValues":{"t":"2024-01-03"},"nullCount":{"t":1}}"#;
+        let stats =
+            r#"{"numRecords":3,"minValues":{"t":"2024-01-02"},"maxValues":{"t":"2024-01-03"},"nullCount":{"t":1}}"#;
         expect(&time(DataType::Date32, false), stats, Some((&days, true)));
     }
 
@@ -126,7 +127,9 @@ mod tests {
     fn a_greatest_value_that_was_cut_to_milliseconds_may_be_later() {
         // A window of a day cannot begin within a millisecond, so look at one that ends with the last microsecond.
         let stats = |greatest: &str| {
-            format!(r#"{{"numRecords":3,"minValues":{{"t":"2024-01-02T01:00:00Z"}},"maxValues":{{"t":"{greatest}"}},"nullCount":{{"t":0}}}}"#)
+            format!(
+                r#"{{"numRecords":3,"minValues":{{"t":"2024-01-02T01:00:00Z"}},"maxValues":{{"t":"{greatest}"}},"nullCount":{{"t":0}}}}"#
+            )
         };
         let one = [("2024-01-01T23:00:00Z", "2024-01-02T23:00:00Z")];
         expect(&time(instant(), false), &stats("2024-01-02T22:59:59.999Z"), Some((&one, false)));
@@ -143,7 +146,8 @@ mod tests {
         expect(&time_of, "{}", None);
         expect(&time_of, "no json", None);
         assert_eq!(time_of.extent(&Add::default()), None);
-        let stats = r#"{"numRecords":3,"minValues":{"t":"2024-01-02"},"maxValues":{"t":"2024-01-03"},"nullCount":{"t":0}}"#;
+        let stats =
+            r#"{"numRecords":3,"minValues":{"t":"2024-01-02"},"maxValues":{"t":"2024-01-03"},"nullCount":{"t":0}}"#;
         expect(&time(DataType::Utf8, false), stats, None);
     }
 

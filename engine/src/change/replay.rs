@@ -7,8 +7,8 @@
 
 use std::collections::{HashMap, HashSet};
 
-use deltalake::kernel::{Action, Add, DeletionVectorDescriptor, Remove};
 use deltalake::DeltaTable;
+use deltalake::kernel::{Action, Add, DeletionVectorDescriptor, Remove};
 use limno_sql::source::{Source, SourceVersion, active_files};
 use limno_sql::window::Spans;
 
@@ -158,7 +158,8 @@ impl<'a> Replay<'a> {
 
     fn add(&mut self, add: Add) {
         let file = key(&add.path, add.deletion_vector.as_ref());
-        let was_known = self.known.as_ref().is_some_and(|known| known.contains_key(&file)) && !self.gone.contains(&file);
+        let was_known =
+            self.known.as_ref().is_some_and(|known| known.contains_key(&file)) && !self.gone.contains(&file);
         if !was_known && self.added.insert(file.clone()) && add.data_change {
             self.fresh.insert(file.clone());
         }

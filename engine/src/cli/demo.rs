@@ -95,12 +95,11 @@ async fn prepare(folder: &Path, progress: &Progress) -> Result<std::path::PathBu
 
 /// Appends to a table as its owner would, with all the statistics that a log can have.
 async fn append(path: &Path, rows: RecordBatch) -> Result<()> {
-    let failed = |source: DeltaTableError| Error::Write {
-        table: path.to_string_lossy().into_owned(),
-        source: Box::new(source),
-    };
+    let failed =
+        |source: DeltaTableError| Error::Write { table: path.to_string_lossy().into_owned(), source: Box::new(source) };
     std::fs::create_dir_all(path)?;
-    let url = Url::from_directory_path(path).map_err(|()| failed(DeltaTableError::generic("the path is not absolute")))?;
+    let url =
+        Url::from_directory_path(path).map_err(|()| failed(DeltaTableError::generic("the path is not absolute")))?;
     let builder = DeltaTableBuilder::from_url(url).map_err(failed)?;
     let table = if has_commits(path) { builder.load().await } else { builder.build() };
     table.map_err(failed)?.write([rows]).with_save_mode(SaveMode::Append).await.map_err(failed)?;

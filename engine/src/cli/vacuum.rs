@@ -13,7 +13,8 @@ use crate::refresh::Vacuumed;
 use crate::{Error, Result};
 
 /// What needs the states of a window.
-const NEEDS_STATES: &str = "late rows, new columns and slices, other granularities, bins and baselines no longer reach them";
+const NEEDS_STATES: &str =
+    "late rows, new columns and slices, other granularities, bins and baselines no longer reach them";
 
 pub(super) async fn execute(engine: &Engine, args: &VacuumArgs, out: &mut dyn Write) -> Result<Outcome> {
     let monitors = select(engine, &args.monitors)?;

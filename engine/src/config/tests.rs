@@ -965,7 +965,8 @@ fn words_are_ordered_shown_and_parsed() {
 fn sizes_and_retention_are_read_and_checked() {
     let text = |lines: &str| format!("[monitor.m]\ntable = \"t\"\noutput = \"o\"\nsnapshot = {{}}\n{lines}\n");
     let parse = |lines: &str| Config::parse(&text(lines), "limno.toml", &ProcessEnv);
-    let config = parse("memory = \"64 MiB\"\nretention = { states = \"90days\", rows = \"2years\", files = \"1day\" }").unwrap();
+    let config =
+        parse("memory = \"64 MiB\"\nretention = { states = \"90days\", rows = \"2years\", files = \"1day\" }").unwrap();
     let monitor = &config.monitors[0];
     assert_eq!(monitor.memory, 64 << 20);
     let days = |days: u64| Duration::from_secs(days * 86_400);

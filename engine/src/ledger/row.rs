@@ -138,16 +138,15 @@ pub static SCHEMA: LazyLock<SchemaRef> = LazyLock::new(|| {
 ///
 /// # Errors
 /// When the batch does not fit the schema, which would be a defect.
-pub fn to_batch<'a>(rows: impl Iterator<Item = &'a LedgerRow> + Clone, unit: &str) -> Result<RecordBatch> {
-    let text = |of: fn(&'a LedgerRow) -> Option<&'a str>| -> ArrayRef {
-        Arc::new(rows.clone().map(of).collect::<StringArray>())
-    };
+pub fn to_batch(rows: &[LedgerRow], unit: &str) -> Result<RecordBatch> {
+    let text =
+        |of: fn(&LedgerRow) -> Option<&str>| -> ArrayRef { Arc::new(rows.iter().map(of).collect::<StringArray>()) };
     let mut states = BinaryBuilder::new();
-    rows.clone().for_each(|row| states.append_option(row.state.as_deref()));
-    let windows = rows.clone().map(|row| row.key.window).collect::<TimestampMicrosecondArray>().with_timezone("UTC");
-    let counts = rows.clone().map(|row| i64::try_from(row.rows).ok()).collect::<Int64Array>();
-    let checksums = rows.clone().map(|row| Some(row.checksum())).collect::<Int64Array>();
-    let units = rows.clone().map(|row| (row.key.role == Role::Input).then_some(unit)).collect::<StringArray>();
+    rows.iter().for_each(|row| states.append_option(row.state.as_deref()));
+    let windows = rows.iter().map(|row| row.key.window).collect::<TimestampMicrosecondArray>().with_timezone("UTC");
+    let counts = rows.iter().map(|row| i64::try_from(row.rows).ok()).collect::<Int64Array>();
+    let checksums = rows.iter().map(|row| Some(row.checksum())).collect::<Int64Array>();
+    let units = rows.iter().map(|row| (row.key.role == Role::Input).then_some(unit)).collect::<StringArray>();
     let columns = vec![
         text(|row| Some(row.key.role.name())),
         Arc::new(windows),
@@ -236,13 +235,13 @@ mod tests {
     #[test]
     fn rows_come_back_as_they_were_written() {
         let rows = [row(None, Some(-5)), row(Some("x"), Some(0)), row(Some("y"), None)];
-        let batch = to_batch(rows.iter(), "1 day, UTC").unwrap();
+        let batch = to_batch(&rows, "1 day, UTC").unwrap();
         assert_eq!(from_batch(&batch).unwrap(), rows);
     }
 
     #[test]
     fn a_row_that_was_changed_is_noticed() {
-        let batch = to_batch([row(Some("x"), Some(0))].iter(), "1 day, UTC").unwrap();
+        let batch = to_batch(&[row(Some("x"), Some(0))], "1 day, UTC").unwrap();
         for column in 0..batch.num_columns() {
             // Neither is read back.
             if ["unit"].contains(&batch.schema().field(column).name().as_str()) {

@@ -146,7 +146,11 @@ pub(super) struct Merger<'a> {
 
 impl<'a> Merger<'a> {
     /// A merger for these cells and columns.
-    pub(super) fn new(layout: Layout<'a>, wanted: &'a BTreeSet<CellKey>, columns: impl Iterator<Item = &'a str>) -> Self {
+    pub(super) fn new(
+        layout: Layout<'a>,
+        wanted: &'a BTreeSet<CellKey>,
+        columns: impl Iterator<Item = &'a str>,
+    ) -> Self {
         let columns = columns.enumerate().map(|(position, name)| (name, position)).collect();
         Self { layout, wanted, columns, states: BTreeMap::new() }
     }
@@ -177,9 +181,8 @@ impl<'a> Merger<'a> {
     /// The frozen states of all cells that have any.
     #[must_use]
     pub(super) fn freeze(self) -> BTreeMap<CellKey, States> {
-        let freeze = |states: Vec<Option<ColumnState>>| {
-            states.into_iter().map(|state| state.map(ColumnState::freeze)).collect()
-        };
+        let freeze =
+            |states: Vec<Option<ColumnState>>| states.into_iter().map(|state| state.map(ColumnState::freeze)).collect();
         self.states.into_iter().map(|(key, states)| (key, freeze(states))).collect()
     }
 }

@@ -154,7 +154,12 @@ impl Changed {
 
     /// The time from which states are needed to write what changed; `None` for all there is.
     #[must_use]
-    pub(super) fn needed(&self, granularities: &[Granularity], calendar: &Calendar, compares_baseline: bool) -> Option<Spans> {
+    pub(super) fn needed(
+        &self,
+        granularities: &[Granularity],
+        calendar: &Calendar,
+        compares_baseline: bool,
+    ) -> Option<Spans> {
         let Touched::Some { spans, baseline, .. } = &self.touched else { return None };
         if *baseline && compares_baseline {
             return None;

@@ -33,9 +33,8 @@ impl Trouble {
     #[must_use]
     pub(super) fn describe(&self) -> Option<String> {
         let columns = self.columns.iter().map(|(column, error)| format!("column {column} is left out: {error}"));
-        let files = self.files.iter().map(|(path, error)| {
-            format!("the windows of the file {path} stay as they were: {error}")
-        });
+        let files =
+            self.files.iter().map(|(path, error)| format!("the windows of the file {path} stay as they were: {error}"));
         let baseline = self.baseline.iter().map(|error| format!("the baseline stays as it was: {error}"));
         let lines: Vec<String> = columns.chain(files).chain(baseline).collect();
         if lines.is_empty() { None } else { Some(lines.join("\n")) }

@@ -227,7 +227,8 @@ impl MetricWriter<'_> {
 
     /// The one window of a table without a time: rows beside those of earlier refreshes.
     async fn snapshot(&self, profile: &mut Output, drift: &mut Output) -> Result<u64> {
-        let (writes_profile, writes_drift) = (profile.changed.whole() || profile.changed.baseline(), drift.changed.whole() || drift.changed.baseline());
+        let (writes_profile, writes_drift) =
+            (profile.changed.whole() || profile.changed.baseline(), drift.changed.whole() || drift.changed.baseline());
         if !writes_profile && !writes_drift {
             return Ok(0);
         }
@@ -334,8 +335,7 @@ impl MetricWriter<'_> {
                 let before = before.map(|before| (before, CellKey { start: before.start, ..key.clone() }));
                 let before = before.filter(|(_, key)| outline.contains_key(key));
                 let is_profiled = profile.changed.window(cell.window, false);
-                let is_compared = drift.changed.window(cell.window, true)
-                    && self.comparison(baseline, key).is_some();
+                let is_compared = drift.changed.window(cell.window, true) && self.comparison(baseline, key).is_some();
                 let follows =
                     before.as_ref().is_some_and(|(before, _)| drift.changed.consecutive(cell.window, *before));
                 if !(is_profiled || is_compared || follows) {

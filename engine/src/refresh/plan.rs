@@ -288,10 +288,8 @@ impl RefreshPlan {
         if !dirty.is_empty() {
             let files = match (&monitor.source.delta, time) {
                 (Some(table), Some(time)) => {
-                    let unreadable = |error| limno_sql::Error::Delta {
-                        uri: monitor.source.uri.clone(),
-                        source: Box::new(error),
-                    };
+                    let unreadable =
+                        |error| limno_sql::Error::Delta { uri: monitor.source.uri.clone(), source: Box::new(error) };
                     let files = active_files(table).map_err(unreadable)?;
                     let is_in = |file: &Add| time.extent(file).is_none_or(|extent| extent.meets(&dirty));
                     Some(files.into_iter().filter(is_in).collect())

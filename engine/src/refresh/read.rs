@@ -104,10 +104,9 @@ impl Reader<'_> {
         let (mut seen, mut trouble) = (Seen::default(), Trouble::default());
         for part in &plan.parts {
             self.progress.stage("reading", &part.query.source.uri);
-            match self.check_slices(&part.query).await {
-                Err(error @ Error::TooManySlices { .. }) => return Err(error),
-                // Whatever does not read is found again, and looked at more closely, below.
-                Ok(()) | Err(_) => {}
+            // Whatever does not read is found again, and looked at more closely, below.
+            if let Err(error @ Error::TooManySlices { .. }) = self.check_slices(&part.query).await {
+                return Err(error);
             }
             match self.part(part, &plan.definitions, spool.empty()).await {
                 Ok((rows, counted)) => {
@@ -136,12 +135,7 @@ impl Reader<'_> {
     ///
     /// # Errors
     /// When the table does not read.
-    pub(super) async fn part(
-        &self,
-        part: &Part,
-        definitions: &Definitions,
-        mut spool: Spool,
-    ) -> Result<(Spool, Seen)> {
+    pub(super) async fn part(&self, part: &Part, definitions: &Definitions, mut spool: Spool) -> Result<(Spool, Seen)> {
         let mut seen = Seen::default();
         let columns = self.columns_at_once(part).await?;
         let all = &part.query.columns;

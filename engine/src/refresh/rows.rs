@@ -103,7 +103,14 @@ impl RowMaker<'_> {
     }
 
     /// The profile rows of a cell's columns from `first` on.
-    pub(super) fn profile(&self, cell: Cell<'_>, is_baseline: bool, first: usize, states: &States, rows: &mut Vec<ProfileRow>) {
+    pub(super) fn profile(
+        &self,
+        cell: Cell<'_>,
+        is_baseline: bool,
+        first: usize,
+        states: &States,
+        rows: &mut Vec<ProfileRow>,
+    ) {
         let table = self.profile_table(cell, is_baseline);
         for (column, state) in self.monitor.columns[first..].iter().zip(states) {
             if let Some(state) = state {
@@ -198,8 +205,9 @@ impl RowMaker<'_> {
         before: &Presence,
     ) -> DriftRow {
         let pairs = now.of(cell.0).iter().zip(before.of(comparison.0));
-        let (added, missing) =
-            pairs.filter_map(|(now, before)| Some(((*now)?, (*before)?))).fold((0, 0), |(added, missing), (now, before)| {
+        let (added, missing) = pairs
+            .filter_map(|(now, before)| Some(((*now)?, (*before)?)))
+            .fold((0, 0), |(added, missing), (now, before)| {
                 (added + i32::from(now && !before), missing + i32::from(before && !now))
             });
         DriftRow { non_null_delta: Some((added, missing)), ..self.drift_table(cell, comparison, is_baseline) }

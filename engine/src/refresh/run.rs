@@ -119,7 +119,8 @@ impl Refresh<'_> {
         let mut committed = None;
         let mut trouble = None;
         if plan.is_due {
-            let mut spool = Spool::new(self.unit(), usize::try_from(self.monitor.config.memory / 4).unwrap_or(usize::MAX));
+            let mut spool =
+                Spool::new(self.unit(), usize::try_from(self.monitor.config.memory / 4).unwrap_or(usize::MAX));
             // In place of states that are there nothing is put that is known to be less.
             let isolates = plan.mode == Mode::Incremental || ledger.table.version().is_none();
             let found;
@@ -134,7 +135,13 @@ impl Refresh<'_> {
                 plan: &plan,
                 calendar: self.monitor.calendar(),
                 max_slices: self.monitor.config.max_slices,
-                predicates: self.monitor.slices.iter().filter(|slice| slice.is_predicate).map(|slice| slice.key.as_str()).collect(),
+                predicates: self
+                    .monitor
+                    .slices
+                    .iter()
+                    .filter(|slice| slice.is_predicate)
+                    .map(|slice| slice.key.as_str())
+                    .collect(),
                 config: (config.clone(), monitor_version),
                 application: application_of(&self.monitor.config.name),
             };

@@ -61,7 +61,7 @@ impl Spool {
             self.spilled += 1;
             let mut writer: Option<FileWriter<std::fs::File>> = None;
             for rows in rows.chunks(BATCH) {
-                let batch = to_batch(rows.iter(), "")?;
+                let batch = to_batch(rows, "")?;
                 if writer.is_none() {
                     writer = Some(FileWriter::try_new(std::fs::File::create(&path)?, &batch.schema())?);
                 }
@@ -180,11 +180,12 @@ mod tests {
         let rows = |spool: &mut Spool| {
             for step in 0..200 {
                 let window = step % 40 * day;
-                spool.add(row(None, window, Some(["a", "b"][step as usize % 2]), 0.0)).unwrap();
+                spool.add(row(None, window, Some(if step % 2 == 0 { "a" } else { "b" }), 0.0)).unwrap();
                 spool.add(row(Some("x"), window, None, step as f64)).unwrap();
             }
         };
-        let (mut held, mut spilled) = (Spool::new(Some(Granularity::Days(1)), usize::MAX), Spool::new(Some(Granularity::Days(1)), 4_000));
+        let (mut held, mut spilled) =
+            (Spool::new(Some(Granularity::Days(1)), usize::MAX), Spool::new(Some(Granularity::Days(1)), 4_000));
         rows(&mut held);
         rows(&mut spilled);
         assert!(held.folder.is_none() && spilled.files.len() > 1);

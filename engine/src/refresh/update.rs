@@ -146,7 +146,8 @@ impl Update<'_> {
         }
         written.group(ledger::WATERMARK, std::iter::once(watermark.to_row()?)).await?;
         let whole = unit.is_none() && (is_full || self.plan.reads());
-        let touched = if is_full || self.plan.rewrites || self.plan.parts.iter().any(|part| part.takes == Takes::States) {
+        let touched = if is_full || self.plan.rewrites || self.plan.parts.iter().any(|part| part.takes == Takes::States)
+        {
             Touched::All
         } else {
             Touched::Some { spans: touched, baseline: self.plan.replaces_baseline, whole }
@@ -179,7 +180,8 @@ impl Update<'_> {
                     || (group == ledger::WITHOUT_WINDOW && self.plan.dirty.has_rows_without_time())
             }
         };
-        groups.extend(self.ledger.table.files().iter().filter_map(|file| file.group.clone()).filter(|group| goes(group)));
+        groups
+            .extend(self.ledger.table.files().iter().filter_map(|file| file.group.clone()).filter(|group| goes(group)));
         groups
     }
 
@@ -258,7 +260,7 @@ impl Written {
     async fn group(&mut self, group: &str, rows: impl Iterator<Item = LedgerRow>) -> Result<()> {
         let rows: Vec<LedgerRow> = rows.collect();
         for rows in rows.chunks(BATCH) {
-            self.writer.write(to_batch(rows.iter(), &self.unit)?).await?;
+            self.writer.write(to_batch(rows, &self.unit)?).await?;
         }
         self.added.extend(self.writer.finish(Some(group)).await?);
         Ok(())

@@ -121,7 +121,7 @@ impl Vacuum<'_> {
                 gone += gone_here;
                 changes.removed.extend(files);
                 if !self.is_dry {
-                    writer.write(to_batch(kept.iter(), &watermark.unit)?).await?;
+                    writer.write(to_batch(&kept, &watermark.unit)?).await?;
                     changes.added.extend(writer.finish(group.as_deref()).await?);
                 }
             }
@@ -134,7 +134,7 @@ impl Vacuum<'_> {
                 // Files of no group are listed whatever group is asked for.
                 file.tags.is_some()
             }));
-            writer.write(to_batch([watermark.to_row()?].iter(), &watermark.unit)?).await?;
+            writer.write(to_batch(&[watermark.to_row()?], &watermark.unit)?).await?;
             changes.added.extend(writer.finish(Some(ledger::WATERMARK)).await?);
             if let Some(version) = ledger.table.commit(&SCHEMA, changes).await? {
                 let model_id = self.monitor.model_id();

@@ -24,9 +24,8 @@ impl Lock {
         let Ok(path) = limno_sql::source::local_path(path) else { return Self { _file: None } };
         let Some(file) = open(&path) else { return Self { _file: None } };
         let steps = PATIENCE.as_millis() / STEP.as_millis();
-        let patience = ConstantBuilder::default()
-            .with_delay(STEP)
-            .with_max_times(usize::try_from(steps).unwrap_or(usize::MAX));
+        let patience =
+            ConstantBuilder::default().with_delay(STEP).with_max_times(usize::try_from(steps).unwrap_or(usize::MAX));
         let locked = (|| async { file.try_lock() })
             .retry(patience)
             .when(|error| matches!(error, std::fs::TryLockError::WouldBlock))

@@ -14,9 +14,9 @@ use datafusion::prelude::SessionContext;
 use deltalake::kernel::engine::arrow_conversion::TryIntoKernel;
 use deltalake::kernel::transaction::{CommitBuilder, CommitProperties, TransactionError};
 use deltalake::kernel::{Action, Add, Metadata, MetadataExt, Protocol, Remove, StructType, Transaction, new_metadata};
+use deltalake::logstore::LogStoreRef;
 use deltalake::protocol::{DeltaOperation, SaveMode};
 use deltalake::table::state::DeltaTableState;
-use deltalake::logstore::LogStoreRef;
 use deltalake::{DeltaTable, DeltaTableBuilder, DeltaTableError};
 use limno_sql::source::{active_files, has_commits};
 use serde_json::json;
@@ -232,7 +232,8 @@ impl OwnTable {
             // The version that was read or none: what is written was made from it.
             .with_max_retries(0)
             .with_application_transactions(transactions.map(|(id, at)| Transaction::new(id, at)).collect());
-        let reference = self.state().map(|state| state.snapshot() as &dyn deltalake::kernel::transaction::TableReference);
+        let reference =
+            self.state().map(|state| state.snapshot() as &dyn deltalake::kernel::transaction::TableReference);
         let commit = CommitBuilder::from(properties).with_actions(actions).build(reference, log_store, operation);
         match commit.await {
             Ok(done) => Ok(Some(done.version())),
@@ -282,4 +283,3 @@ fn removal(add: Add) -> Remove {
         ..Remove::default()
     }
 }
-

@@ -161,8 +161,16 @@ mod tests {
     #[test]
     fn one_covers_another_if_it_holds_all_of_it() {
         let ours = spans(&[(10, 20), (30, 40)]);
-        assert!(ours.covers(&Spans::none()) && ours.covers(&spans(&[(10, 20)])) && ours.covers(&spans(&[(31, 39), (12, 13)])));
-        assert!(!ours.covers(&spans(&[(10, 21)])) && !ours.covers(&spans(&[(25, 26)])) && !ours.covers(&Spans::without_time()));
+        assert!(
+            ours.covers(&Spans::none())
+                && ours.covers(&spans(&[(10, 20)]))
+                && ours.covers(&spans(&[(31, 39), (12, 13)]))
+        );
+        assert!(
+            !ours.covers(&spans(&[(10, 21)]))
+                && !ours.covers(&spans(&[(25, 26)]))
+                && !ours.covers(&Spans::without_time())
+        );
     }
 
     #[test]

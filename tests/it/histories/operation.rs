@@ -16,7 +16,7 @@ use tokio::runtime::Runtime;
 use super::source::{Shape, TimeKind, append, open};
 
 /// One commit, or two.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Copy)]
 pub(super) enum Operation {
     Append { day: i64, rows: usize },
     AppendSeveralFiles { day: i64 },
@@ -40,10 +40,10 @@ impl Operation {
     pub(super) fn random(rng: &mut Rng) -> Self {
         // Days come and go by; late rows land anywhere before.
         let day = rng.below(24) as i64;
-        let predicate = PREDICATES[rng.below(PREDICATES.len() as u64) as usize];
+        let predicate = PREDICATES[rng.index(PREDICATES.len())];
         let weights = [6.0, 1.0, 1.0, 1.0, 1.5, 1.5, 0.7, 1.5, 1.5, 0.3, 0.7, 0.7, 0.5, 1.5];
         match rng.weighted(&weights) {
-            0 => Self::Append { day, rows: 10 + rng.below(60) as usize },
+            0 => Self::Append { day, rows: 10 + rng.index(60) },
             1 => Self::AppendSeveralFiles { day },
             2 => Self::AppendAndOptimise { day },
             3 => Self::AddColumn { day },
@@ -53,7 +53,7 @@ impl Operation {
             7 => Self::Merge { day },
             8 => Self::Optimise,
             9 => Self::Overwrite { day },
-            10 => Self::OverwriteKind { kind: ["a", "b", "c", "d"][rng.below(4) as usize], day },
+            10 => Self::OverwriteKind { kind: ["a", "b", "c", "d"][rng.index(4)], day },
             11 => Self::Restore { back: 1 + rng.below(4) },
             12 => Self::StripStatistics,
             _ => Self::DeletionVector { rows: 1 + rng.below(9) },
@@ -122,7 +122,9 @@ impl Operation {
             Self::OverwriteKind { kind, day } => {
                 let rows = shape.rows(rng, day, 60, extra);
                 let context = SessionContext::new();
-                let rows = context.read_batch(rows)?.filter(datafusion::prelude::col("kind").eq(datafusion::prelude::lit(kind)))?;
+                let rows = context
+                    .read_batch(rows)?
+                    .filter(datafusion::prelude::col("kind").eq(datafusion::prelude::lit(kind)))?;
                 let write = table.write(rows.collect().await?).with_save_mode(SaveMode::Overwrite);
                 write.with_schema_mode(SchemaMode::Merge).with_replace_where(format!("kind = '{kind}'")).await.map(drop)
             }
@@ -143,7 +145,7 @@ impl Operation {
 }
 
 fn pick<'a>(files: &'a [Add], rng: &mut Rng) -> Option<&'a Add> {
-    files.get(rng.below(files.len().max(1) as u64) as usize)
+    files.get(rng.index(files.len().max(1)))
 }
 
 /// Rows with ids that are there are updated, those with others inserted.
@@ -160,7 +162,8 @@ async fn merge(table: DeltaTable, shape: &Shape, rng: &mut Rng, day: i64, extra:
                 let values = batch.column_by_name(field.name()).expect("the same columns");
                 arrow::compute::cast(values, field.data_type()).expect("the same types")
             });
-            arrow::array::RecordBatch::try_new(schema.clone(), columns.collect()).expect("the same rows")
+            arrow::array::RecordBatch::try_new(std::sync::Arc::clone(&schema), columns.collect())
+                .expect("the same rows")
         })
         .collect();
     let columns: Vec<String> = schema.fields().iter().map(|field| field.name().clone()).collect();
@@ -202,7 +205,8 @@ async fn delete_by_vector(table: &DeltaTable, rng: &mut Rng, rows: u64) -> Delta
     };
     // Rows that the vector before deleted stay deleted: vectors only grow.
     let before = file.deletion_vector.as_ref().map_or(0, |vector| u64::try_from(vector.cardinality).unwrap_or(0));
-    let deleted: Vec<u16> = (0..(before + rows).min(held)).map(|row| u16::try_from(row).expect("small files")).collect();
+    let deleted: Vec<u16> =
+        (0..(before + rows).min(held)).map(|row| u16::try_from(row).expect("small files")).collect();
     if deleted.len() as u64 == before {
         return Err(DeltaTableError::generic("the file has no rows left"));
     }

@@ -3,7 +3,9 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, Date32Array, Float64Array, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray};
+use arrow::array::{
+    ArrayRef, Date32Array, Float64Array, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray,
+};
 use chrono::{DateTime, TimeDelta};
 use deltalake::operations::write::SchemaMode;
 use deltalake::protocol::SaveMode;
@@ -31,8 +33,8 @@ pub(super) struct Shape {
 
 impl Shape {
     pub(super) fn random(rng: &mut Rng) -> Self {
-        let time = [TimeKind::Instant, TimeKind::Instant, TimeKind::Instant, TimeKind::Date, TimeKind::Text]
-            [rng.below(5) as usize];
+        let time =
+            [TimeKind::Instant, TimeKind::Instant, TimeKind::Instant, TimeKind::Date, TimeKind::Text][rng.index(5)];
         let partition = match (rng.below(4), time) {
             (0, _) => Some("kind"),
             // Instants would make a folder each.
@@ -54,14 +56,12 @@ impl Shape {
                 Arc::new(micros.collect::<TimestampMicrosecondArray>().with_timezone("UTC"))
             }
             TimeKind::Date => {
-                let days = instants.iter().map(|at| at.map(|at| (at.timestamp() / 86_400) as i32));
+                let days = instants.iter().map(|at| at.map(|at| i32::try_from(at.timestamp() / 86_400).unwrap()));
                 Arc::new(days.collect::<Date32Array>())
             }
-            TimeKind::Text => {
-                Arc::new(instants.iter().map(|at| at.map(|at| at.to_rfc3339())).collect::<StringArray>())
-            }
+            TimeKind::Text => Arc::new(instants.iter().map(|at| at.map(|at| at.to_rfc3339())).collect::<StringArray>()),
         };
-        let of = |rng: &mut Rng, names: &[&'static str]| names[rng.below(names.len() as u64) as usize];
+        let of = |rng: &mut Rng, names: &[&'static str]| names[rng.index(names.len())];
         let ids: Int64Array = (0..rows).map(|_| Some(rng.below(1 << 40) as i64)).collect();
         let x: Float64Array = (0..rows).map(|_| Some(rng.below(8) as f64)).collect();
         let y: Float64Array = (0..rows).map(|_| Some(rng.normal())).collect();
@@ -81,7 +81,8 @@ impl Shape {
             let e: Float64Array = (0..rows).map(|_| (!rng.chance(0.3)).then(|| rng.normal().exp())).collect();
             columns.push(("e", Arc::new(e)));
         }
-        RecordBatch::try_from_iter_with_nullable(columns.into_iter().map(|(name, values)| (name, values, true))).unwrap()
+        RecordBatch::try_from_iter_with_nullable(columns.into_iter().map(|(name, values)| (name, values, true)))
+            .unwrap()
     }
 
     /// Both baselines: a file, and a table that can move.

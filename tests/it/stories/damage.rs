@@ -56,7 +56,8 @@ fn a_file_that_is_missing_costs_its_windows_until_it_is_there_again() {
     let aside = place.path("aside");
     fs::rename(&missing, &aside).unwrap();
     for attempt in 0..2 {
-        let ran = place.limno(&["run"]).fails(1, &[missing.file_name().unwrap().to_str().unwrap(), "stay as they were"]);
+        let ran =
+            place.limno(&["run"]).fails(1, &[missing.file_name().unwrap().to_str().unwrap(), "stay as they were"]);
         let report = &ran.reports()[0];
         assert_eq!(report["result"], "partial", "{report}");
         let windows = place.row("SELECT count(*) AS n FROM m_profile_metrics WHERE column_name = 'x'");

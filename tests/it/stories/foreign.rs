@@ -104,7 +104,10 @@ fn a_renamed_column_is_another_and_one_that_takes_its_name_is_too() {
     place.refresh();
     let metadata = commits[0].lines().find(|line| line.contains("\"metaData\"")).unwrap();
     // As ALTER TABLE … RENAME COLUMN does it: the name changes, what is stored does not.
-    let swapped = metadata.replace("Super Name", "~").replace("Company Very Short", "Super Name").replace('~', "Company Very Short");
+    let swapped = metadata
+        .replace("Super Name", "~")
+        .replace("Company Very Short", "Super Name")
+        .replace('~', "Company Very Short");
     // Partition columns are named too, and were swapped with the rest.
     commit(&place, 1, &swapped);
     let plan = &place.limno(&["run", "--plan"]).fine().reports()[0];

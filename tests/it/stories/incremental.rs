@@ -66,14 +66,10 @@ fn a_refresh_reads_the_files_that_are_new_and_no_other() {
     place.delta("t", &day(3, 100.0));
     let report = place.refresh();
     assert_eq!((read(&report), &report["late_rows"]), ((1, 600, 1), &json!(600)));
-    let counts = place.sql(
-        "SELECT count FROM m_profile_metrics WHERE column_name = ':table' ORDER BY window.start",
-    );
+    let counts = place.sql("SELECT count FROM m_profile_metrics WHERE column_name = ':table' ORDER BY window.start");
     assert_eq!(counts, [600, 600, 1200, 600, 600, 600].map(|count| json!({ "count": count })));
     let log = place.sql("SELECT result, mode, files_read, rows, late_rows FROM refreshes ORDER BY ledger_version");
-    let row = |mode: &str, files: i64, rows: i64, late: i64| {
-        json!({ "result": "ok", "mode": mode, "files_read": files, "rows": rows, "late_rows": late })
-    };
+    let row = |mode: &str, files: i64, rows: i64, late: i64| json!({ "result": "ok", "mode": mode, "files_read": files, "rows": rows, "late_rows": late });
     assert_eq!(log, [row("full", 5, 3000, 0), row("incremental", 1, 600, 600), row("incremental", 1, 600, 600)]);
     same_as_full(&place);
 }
@@ -156,7 +152,10 @@ fn a_new_column_or_slice_is_read_alone() {
     place.refresh();
     same_as_full(&place);
     // Rules need nothing but rows.
-    place.configure(&(monitor("\"1 day\"", "columns = { include = [\"x\"] }") + "[[monitor.m.rule]]\nname = \"r\"\nmetric = \"count\"\nabove = 1e9\n"));
+    place.configure(
+        &(monitor("\"1 day\"", "columns = { include = [\"x\"] }")
+            + "[[monitor.m.rule]]\nname = \"r\"\nmetric = \"count\"\nabove = 1e9\n"),
+    );
     assert_eq!(place.limno(&["run", "--plan"]).fine().reports()[0]["mode"], "nothing");
 }
 
@@ -165,8 +164,12 @@ fn states_take_the_memory_they_may_and_come_to_the_same() {
     let place = Place::new();
     let names: Vec<String> = (0..20).map(|column| format!("c{column}")).collect();
     let rows = |day: i64| {
-        let at = times((0..400).map(|second| instant("2024-01-01T00:00:00Z") + TimeDelta::days(day) + TimeDelta::seconds(second * 60)));
-        let value = |column: usize| numbers((0..400).map(move |row| f64::from(row * 7919 % 400).powi(2) + column as f64));
+        let at =
+            times((0..400).map(|second| {
+                instant("2024-01-01T00:00:00Z") + TimeDelta::days(day) + TimeDelta::seconds(second * 60)
+            }));
+        let value =
+            |column: usize| numbers((0..400).map(move |row| f64::from(row * 7919 % 400).powi(2) + column as f64));
         let values = names.iter().enumerate().map(|(column, name)| (name.as_str(), value(column)));
         table([("at", at)].into_iter().chain(values))
     };
@@ -219,7 +222,8 @@ fn states_that_are_too_old_go_and_their_rows_stay() {
             "SELECT count FROM m_profile_metrics WHERE column_name = 'x' AND granularity = '1 day' \
              AND window.start = '{}'",
             start.to_rfc3339()
-        ))["count"].clone()
+        ))["count"]
+            .clone()
     };
     assert_eq!((count(2), count(12)), (json!(600), json!(1200)));
     // Another configuration makes the rows anew that it can.
