@@ -27,6 +27,8 @@ use crate::progress::Progress;
 use crate::store::{Changes, FileWriter, Grouping, OwnTable, under};
 use crate::{Error, Result};
 
+/// Rows that are laid out before they are written, about.
+const ROWS_AT_ONCE: usize = 512;
 /// The group of the rows over the baseline.
 const BASELINE: &str = "baseline";
 /// The group of the rows of a table without a time.
@@ -404,7 +406,7 @@ impl MetricWriter<'_> {
 
     async fn write_profile(&self, rows: &[ProfileRow], writer: &mut FileWriter, output: &mut Output) -> Result<()> {
         output.rows += rows.len() as u64;
-        for rows in rows.chunks(1024) {
+        for rows in rows.chunks(ROWS_AT_ONCE) {
             writer.write(profile_batch(&output.schema, rows, self.maker.now.timestamp_micros())?).await?;
         }
         Ok(())
@@ -412,7 +414,7 @@ impl MetricWriter<'_> {
 
     async fn write_drift(&self, rows: &[DriftRow], writer: &mut FileWriter, output: &mut Output) -> Result<()> {
         output.rows += rows.len() as u64;
-        for rows in rows.chunks(1024) {
+        for rows in rows.chunks(ROWS_AT_ONCE) {
             writer.write(drift_batch(&output.schema, rows, self.maker.now.timestamp_micros())?).await?;
         }
         Ok(())
@@ -459,10 +461,14 @@ impl MetricWriter<'_> {
             states.iter().for_each(|(key, states)| presence.note(key, first, states));
             of_baseline.iter().for_each(|(key, states)| baseline.presence.note(key, first, states));
             for ((_, target), (profile_writer, drift_writer)) in targets.iter().zip(&mut writers) {
+                // A cell at a time: rows, with their quantiles, can be larger than the states that they are of.
                 let mut rows = Vec::new();
                 for key in &target.profile {
                     if let (Some(cell), Some(states)) = (outline.get(key), states.get(key)) {
                         self.maker.profile((key, cell), false, first, states, &mut rows);
+                    }
+                    if rows.len() >= ROWS_AT_ONCE {
+                        self.write_profile(&std::mem::take(&mut rows), profile_writer, profile).await?;
                     }
                 }
                 self.write_profile(&rows, profile_writer, profile).await?;
@@ -474,6 +480,9 @@ impl MetricWriter<'_> {
                         let pair = (now, states.get(before));
                         self.maker.drift((key, cell), (before, before_cell), false, first, pair, &mut rows)?;
                     }
+                    if rows.len() >= ROWS_AT_ONCE {
+                        self.write_drift(&std::mem::take(&mut rows), drift_writer, drift).await?;
+                    }
                 }
                 for key in &target.baseline {
                     if let (Some(cell), Some(comparison), Some(now)) =
@@ -481,6 +490,9 @@ impl MetricWriter<'_> {
                     {
                         let pair = (now, of_baseline.get(comparison.0));
                         self.maker.drift((key, cell), comparison, true, first, pair, &mut rows)?;
+                    }
+                    if rows.len() >= ROWS_AT_ONCE {
+                        self.write_drift(&std::mem::take(&mut rows), drift_writer, drift).await?;
                     }
                 }
                 self.write_drift(&rows, drift_writer, drift).await?;

@@ -20,8 +20,10 @@ use crate::{Error, Result};
 
 /// Rows of a row group: few enough that a reader of some columns' rows can skip most of a file.
 const ROW_GROUP_ROWS: usize = 4096;
+/// A row group that has become so large is closed, however few rows it has.
+const LARGEST_ROW_GROUP: usize = 8 << 20;
 /// A file that has become so long is closed, and another begun: it is in memory until then.
-const LONGEST_FILE: usize = 64 << 20;
+const LONGEST_FILE: usize = 32 << 20;
 
 /// Writes the files of one group at a time. A file is in its place as a whole or not at all.
 #[derive(Debug)]
@@ -63,6 +65,9 @@ impl FileWriter {
         let Some(writer) = &mut self.open else { return Ok(0) };
         writer.write(rows)?;
         self.rows += rows.num_rows();
+        if writer.in_progress_size() > LARGEST_ROW_GROUP {
+            writer.flush()?;
+        }
         Ok(writer.bytes_written() + writer.in_progress_size())
     }
 
