@@ -67,7 +67,7 @@ fn four_runs_at_once_leave_what_one_leaves() {
 
 /// Rounds of one commit and some runs of which none waits for another to be started. In every other round they have no
 /// lock, and in every other two the commit comes when half of them have been started.
-fn raced(name: &str, racers: usize) {
+fn raced(name: &'static str, racers: usize) {
     let Some(mut twins) = Twins::new(name) else { return };
     twins.commit();
     twins.disturbed.limno(&["run"]).fine();
@@ -101,6 +101,8 @@ struct Twins {
     name: &'static str,
     disturbed: Place,
     undisturbed: Place,
+    /// Where the baseline is.
+    _shared: Place,
     log: String,
     seed: u64,
     random: SplitMix64,
@@ -110,16 +112,19 @@ struct Twins {
 impl Twins {
     fn new(name: &'static str) -> Option<Self> {
         let [recorder, log] = components(["LIMNO_TEST_RECORDER", "LIMNO_TEST_RECORDER_LOG"])?;
+        // One file for both: states of a baseline are known by its name and time.
+        let shared = Place::new();
+        let before = shared.parquet("before.parquet", &rows([(0, 0.0)]));
         let place = |id| {
             let mut place = Place::new();
             place.set("DATABRICKS_TOKEN", "dapi-hunter2");
-            place.parquet("before.parquet", &rows([(0, 0.0)]));
-            place.configure(&format!("{}{}{}", monitor(name), mail_folder(), job(&recorder, id)));
+            place.configure(&format!("{}{}{}", monitor(name, &before), mail_folder(), job(&recorder, id)));
             place
         };
         let seed = asked("LIMNO_SEED", 1);
         let [disturbed, undisturbed] = JOBS.map(place);
-        Some(Self { name, disturbed, undisturbed, log, seed, random: SplitMix64::new(seed).stream(name), days: 0 })
+        let random = SplitMix64::new(seed).stream(name);
+        Some(Self { name, disturbed, undisturbed, _shared: shared, log, seed, random, days: 0 })
     }
 
     /// Appends a day to both tables, and sometimes rows that are late for an earlier one.
@@ -269,7 +274,7 @@ fn kill_after(mut child: Child, delay: Duration) -> Ran {
         // To its end, which is that of the process.
         out.read_to_end(&mut bytes).unwrap();
         // Nobody listens any more if it was killed.
-        drop(ends.send(()));
+        let _ = ends.send(());
         bytes
     });
     if ended.recv_timeout(delay).is_err() {
@@ -312,13 +317,13 @@ fn rows(days: impl IntoIterator<Item = (i64, f64)>) -> RecordBatch {
 
 /// Whatever breaks a rule of it still does when more rows come, so the breaches do not depend on which commits a
 /// refresh sees together.
-fn monitor(name: &str) -> String {
+fn monitor(name: &str, before: &str) -> String {
     format!(
         r#"
 [monitor.{name}]
 table    = "~/t"
 output   = "~/out"
-baseline = "~/before.parquet"
+baseline = "{before}"
 slices   = ["kind"]
 [monitor.{name}.time_series]
 timestamp     = "at"
