@@ -19,7 +19,7 @@ use serde_json::Value;
 use crate::stories::{around, job, mail_folder};
 use crate::support_run::{Place, Ran, called, components, instant, numbers, table, texts, times};
 
-/// The commits of a run of `limno` that its tables can tell: ledger, profile, drift, alerts (two of them), refreshes.
+/// What a run commits to, in this order: once to each, to `alerts` again when something was delivered.
 const TABLES: [&str; 5] = ["NAME_ledger", "NAME_profile_metrics", "NAME_drift_metrics", "alerts", "refreshes"];
 /// The jobs of the disturbed place and of its twin, by which their calls are told apart.
 const JOBS: [i64; 2] = [42, 43];
@@ -34,7 +34,7 @@ fn a_run_that_is_killed_anywhere_is_finished_by_the_next() {
         twins.disturbed.limno(&["run"]).fine();
         // Which window was the newest is the same for both, so all is told alike.
         twins.compare(&kills.to_string());
-        twins.compare_told();
+        twins.compare_told(&kills.to_string());
     }
     println!("{kills}");
 }
@@ -53,6 +53,35 @@ fn runs_that_are_killed_over_many_commits_are_finished_by_one() {
         twins.compare(&kills.to_string());
     }
     println!("{kills}");
+}
+
+#[test]
+fn a_run_that_was_cut_off_after_any_of_its_commits_is_finished_by_the_next() {
+    let Some(mut twins) = Twins::new("cut_off") else { return };
+    let mut sent_again = 0;
+    for _ in 0..3 {
+        let before = twins.commits();
+        twins.commit();
+        twins.disturbed.refresh();
+        let after = twins.commits();
+        // In the order in which they were made.
+        let made: Vec<_> =
+            (0..TABLES.len()).flat_map(|table| (before[table]..after[table]).map(move |at| (table, at))).collect();
+        for kept in 1..made.len() {
+            // A commit is one file; without the last ones the tables are as a run left them that got no further. A run
+            // that only has to deliver writes no row of `refreshes`, so that one may be gone.
+            for &(table, version) in &made[kept..] {
+                let log = format!("out/{}/_delta_log/{version:020}.json", twins.table(table));
+                drop(std::fs::remove_file(twins.disturbed.path(&log)));
+            }
+            let delivered = twins.disturbed.limno(&["run"]).fine().reports()[0]["deliveries"].as_array().unwrap().len();
+            sent_again += delivered;
+            let trail = format!("{kept} of {made:?}");
+            twins.compare(&trail);
+            twins.compare_told(&trail);
+        }
+    }
+    assert!(sent_again > 0 && twins.calls(JOBS[0]).len() > twins.calls(JOBS[1]).len(), "a call was repeated");
 }
 
 #[test]
@@ -210,8 +239,8 @@ impl Twins {
 
     /// Asserts that both places were told the same, as new or as old.
     #[track_caller]
-    fn compare_told(&self) {
-        let about = format!("seed {}, day {}", self.seed, self.days);
+    fn compare_told(&self, trail: &str) {
+        let about = format!("seed {}, day {}, {trail}", self.seed, self.days);
         let query = "SELECT alert_id, status, value FROM alerts WHERE kind = 'breach'";
         let [ours, theirs] = [&self.disturbed, &self.undisturbed].map(|place| (sorted(place.sql(query)), mails(place)));
         assert_eq!(ours, theirs, "{about}");
@@ -225,10 +254,14 @@ impl Twins {
         called(&self.log, self.name).into_iter().filter(|call| call["body"]["job_id"] == job).collect()
     }
 
+    fn table(&self, table: usize) -> String {
+        TABLES[table].replace("NAME", self.name)
+    }
+
     /// How many commits the tables of the disturbed place have.
     fn commits(&self) -> [usize; 5] {
-        TABLES.map(|table| {
-            let files = self.disturbed.files(&format!("out/{}/_delta_log", table.replace("NAME", self.name)));
+        std::array::from_fn(|table| {
+            let files = self.disturbed.files(&format!("out/{}/_delta_log", self.table(table)));
             files.iter().filter(|(path, _)| path.extension().is_some_and(|extension| extension == "json")).count()
         })
     }
