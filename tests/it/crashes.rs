@@ -93,17 +93,22 @@ fn four_runs_at_once_leave_what_one_leaves() {
 
 /// Rounds of one commit and some runs of which none waits for another to be started. In every other round they have no
 /// lock, and in every other two the commit comes when half of them have been started.
-fn raced(name: &'static str, racers: usize) {
-    let Some(mut twins) = Twins::new(name) else { return };
-    twins.commit();
-    twins.disturbed.limno(&["run"]).fine();
+fn raced(name: &str, racers: usize) {
+    let mut continued = None;
     for round in 0..asked("LIMNO_RACES", 5) {
-        // A folder in its place is no file that could be locked.
-        let lock = twins.disturbed.path(&format!("out/.{name}.lock"));
+        // Some rounds are the first of their monitor, and the series between them become longer.
+        let is_first = round == 0 || round.is_power_of_two();
+        let known = continued.take().filter(|_| !is_first);
+        let Some(mut twins) = known.or_else(|| Twins::new(&format!("{name}_{round}"))) else { return };
+        if is_first {
+            twins.append();
+        }
+        let lock = twins.disturbed.path(&format!("out/.{}.lock", twins.name));
         drop(std::fs::remove_file(&lock));
         drop(std::fs::remove_dir(&lock));
         if round % 2 == 0 {
-            std::fs::create_dir(&lock).unwrap();
+            // A folder in its place is no file that could be locked.
+            std::fs::create_dir_all(&lock).unwrap();
         }
         let early = if round % 4 < 2 { 0 } else { racers / 2 };
         let mut running: Vec<_> = (0..early).map(|_| twins.disturbed.spawn(&["run"])).collect();
@@ -112,8 +117,10 @@ fn raced(name: &'static str, racers: usize) {
         let ended: Vec<_> = running.into_iter().map(|child| Ran::of(child.wait_with_output().unwrap())).collect();
         twins.undisturbed.refresh();
         let said: Vec<_> = ended.iter().map(|ran| format!("exit {}: {}{}", ran.code, ran.err, ran.out)).collect();
-        assert!(ended.iter().all(|ran| ran.code == 0), "seed {}, round {round}:\n{}", twins.seed, said.join("\n"));
-        twins.compare(false, &format!("round {round}:\n{}", said.join("\n")));
+        let trail = format!("round {round}:\n{}", said.join("\n"));
+        assert!(ended.iter().all(|ran| ran.code == 0), "seed {}, {trail}", twins.seed);
+        twins.compare(false, &trail);
+        continued = Some(twins);
     }
 }
 
@@ -124,7 +131,7 @@ fn asked(variable: &str, default: u64) -> u64 {
 
 /// A place that is disturbed and one that is not, with the same commits.
 struct Twins {
-    name: &'static str,
+    name: String,
     disturbed: Place,
     undisturbed: Place,
     /// Where the baseline is.
@@ -136,7 +143,7 @@ struct Twins {
 }
 
 impl Twins {
-    fn new(name: &'static str) -> Option<Self> {
+    fn new(name: &str) -> Option<Self> {
         let [recorder, log] = components(["LIMNO_TEST_RECORDER", "LIMNO_TEST_RECORDER_LOG"])?;
         // One file for both: states of a baseline are known by its name and time.
         let shared = Place::new();
@@ -150,7 +157,7 @@ impl Twins {
         let seed = asked("LIMNO_SEED", 1);
         let [disturbed, undisturbed] = JOBS.map(place);
         let random = SplitMix64::new(seed).stream(name);
-        Some(Self { name, disturbed, undisturbed, _shared: shared, log, seed, random, days: 0 })
+        Some(Self { name: name.to_owned(), disturbed, undisturbed, _shared: shared, log, seed, random, days: 0 })
     }
 
     /// Appends a day to both tables, and sometimes rows that are late for an earlier one.
@@ -180,7 +187,7 @@ impl Twins {
     /// told the same, as new or as old.
     #[track_caller]
     fn compare(&self, is_told_alike: bool, trail: &str) {
-        let (name, about) = (self.name, format!("seed {}, day {}, {trail}", self.seed, self.days));
+        let (name, about) = (&self.name, format!("seed {}, day {}, {trail}", self.seed, self.days));
         let queries = [
             format!("SELECT * FROM {name}_profile_metrics"),
             format!("SELECT * FROM {name}_drift_metrics"),
@@ -236,11 +243,11 @@ impl Twins {
     }
 
     fn calls(&self, job: i64) -> Vec<Value> {
-        called(&self.log, self.name).into_iter().filter(|call| call["body"]["job_id"] == job).collect()
+        called(&self.log, &self.name).into_iter().filter(|call| call["body"]["job_id"] == job).collect()
     }
 
     fn table(&self, table: usize) -> String {
-        TABLES[table].replace("NAME", self.name)
+        TABLES[table].replace("NAME", &self.name)
     }
 
     /// How many commits the tables of the disturbed place have.
