@@ -13,6 +13,10 @@ check:
 test *ARGS:
     tests/run {{ARGS}}
 
+# Long histories, many kills and many runs at once, each against an undisturbed twin.
+differential:
+    LIMNO_HISTORIES=500 LIMNO_KILLS=200 LIMNO_RACES=50 tests/run --test it -- histories crashes
+
 # The mathematics only.
 test-metrics *ARGS:
     cargo test --locked -p limno-metrics {{ARGS}}

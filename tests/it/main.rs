@@ -2,6 +2,7 @@
 #![cfg(test)]
 
 mod bad_input;
+mod crashes;
 mod delivery;
 mod demo;
 mod golden;

@@ -61,7 +61,7 @@ ca_file  = "{ca}"
     )
 }
 
-fn mail_folder() -> &'static str {
+pub(crate) fn mail_folder() -> &'static str {
     "
 [notifier.oncall]
 kind = \"email\"
@@ -71,7 +71,7 @@ to   = [\"oncall@example.com\"]
 "
 }
 
-fn job(host: &str, id: i64) -> String {
+pub(crate) fn job(host: &str, id: i64) -> String {
     format!(
         r#"
 [trigger.retrain]
@@ -109,7 +109,7 @@ fn numbers_of(place: &Place, table: &str) -> Vec<String> {
 }
 
 /// 600 values around `centre`.
-fn around(centre: f64) -> Vec<f64> {
+pub(crate) fn around(centre: f64) -> Vec<f64> {
     (0..600).map(|index| centre + f64::from(index % 60)).collect()
 }
 

@@ -4,7 +4,7 @@
 use std::env;
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Child, Command, Output, Stdio};
 use std::sync::{Arc, OnceLock};
 
 use arrow::array::{Array, ArrayRef, AsArray, Float64Array, RecordBatch, StringArray, TimestampMicrosecondArray};
@@ -97,16 +97,20 @@ impl Place {
         self.run(command)
     }
 
+    /// `limno` at work: the answer can be waited for or killed.
+    pub(crate) fn spawn(&self, arguments: &[&str]) -> Child {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_limno-under-test"));
+        command.args(arguments).current_dir(self.folder.path());
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        self.surround(&mut command).spawn().unwrap()
+    }
+
     fn run(&self, mut command: Command) -> Ran {
-        command.env_remove("RUST_LOG").envs(self.environment.iter().map(|(name, value)| (name, value)));
-        let output = command.output().unwrap();
-        let ran = Ran {
-            code: output.status.code().unwrap_or(-1),
-            out: String::from_utf8(output.stdout).unwrap(),
-            err: String::from_utf8(output.stderr).unwrap(),
-        };
-        assert!(!ran.err.contains("panicked"), "{}", ran.err);
-        ran
+        Ran::of(self.surround(&mut command).output().unwrap())
+    }
+
+    fn surround<'a>(&self, command: &'a mut Command) -> &'a mut Command {
+        command.env_remove("RUST_LOG").envs(self.environment.iter().map(|(name, value)| (name, value)))
     }
 
     /// The one report of `limno run`, which goes well.
@@ -180,6 +184,17 @@ impl Place {
 }
 
 impl Ran {
+    /// What a process that has ended left; its code is -1 if it was killed.
+    pub(crate) fn of(output: Output) -> Self {
+        let ran = Self {
+            code: output.status.code().unwrap_or(-1),
+            out: String::from_utf8(output.stdout).unwrap(),
+            err: String::from_utf8(output.stderr).unwrap(),
+        };
+        assert!(!ran.err.contains("panicked"), "{}", ran.err);
+        ran
+    }
+
     /// Asserts that the run went well and had nothing to complain about.
     #[track_caller]
     pub(crate) fn fine(self) -> Self {
