@@ -29,6 +29,9 @@ pub(super) async fn execute(
             Err(error) => errors.push((name, error)),
         }
     }
+    if errors.len() == 1 && monitors.len() == 1 {
+        return Err(errors.remove(0).1);
+    }
     if errors.is_empty() { Ok(Outcome::Done) } else { Err(Error::Monitors(errors)) }
 }
 

@@ -30,6 +30,9 @@ pub(super) async fn execute(engine: &Engine, args: &VacuumArgs, out: &mut dyn Wr
             Err(error) => errors.push((name, error)),
         }
     }
+    if errors.len() == 1 && monitors.len() == 1 {
+        return Err(errors.remove(0).1);
+    }
     if errors.is_empty() { Ok(Outcome::Done) } else { Err(Error::Monitors(errors)) }
 }
 

@@ -86,7 +86,8 @@ pub(super) fn read_monitor(name: &str, value: &Value<'_>, known: &Known<'_>) -> 
     let week_start = section.take("week_start").and_then(|value| choice(&value, WEEKDAYS));
     let grace = section.take("grace").and_then(|value| value.duration());
     let memory = section.take("memory").and_then(|value| value.bytes(SMALLEST_MEMORY));
-    let retention = section.take("retention").and_then(|value| read_retention(&value));
+    let retention_value = section.take("retention");
+    let retention = retention_value.as_ref().and_then(read_retention);
     let precision = read_precision(&mut section);
     let bins = section.take("bins").and_then(|value| read_bins(&value));
     let kind = read_kind(&mut section);
@@ -97,6 +98,11 @@ pub(super) fn read_monitor(name: &str, value: &Value<'_>, known: &Known<'_>) -> 
         notifiers: known.notifiers,
         triggers: known.triggers,
     };
+    if let (Some(MonitorKind::Snapshot), Some(value), Some(retention)) = (&kind, &retention_value, &retention)
+        && retention.states().is_some()
+    {
+        value.report("a snapshot has no windows that grow old: only `files` has a meaning", None);
+    }
     let rules = section.take("rule").map(|value| read_rules(&value, &context)).unwrap_or_default();
     section.finish();
     if !is_named {

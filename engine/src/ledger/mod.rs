@@ -10,6 +10,7 @@
 mod row;
 mod watermark;
 
+use datafusion::error::DataFusionError;
 use datafusion::logical_expr::{Expr, col, lit};
 use datafusion::prelude::SessionContext;
 use deltalake::kernel::Add;
@@ -20,6 +21,7 @@ use limno_sql::window::{Granularity, Spans};
 pub use row::{LedgerKey, LedgerRow, Role, SCHEMA, from_batch, to_batch};
 pub use watermark::{BaselineMark, TableMark, Watermark};
 
+use crate::refresh::is_of_data;
 use crate::store::{Grouping, OwnFile, OwnTable};
 use crate::{Error, Result};
 
@@ -111,10 +113,15 @@ impl Ledger {
         files: Vec<Add>,
         filter: Option<Expr>,
     ) -> Result<impl Stream<Item = Result<Vec<LedgerRow>>> + use<>> {
-        let damaged = |error: datafusion::error::DataFusionError| Error::Ledger { message: error.to_string() };
+        // A machine that is short of memory or handles has no damaged ledger.
+        let uri = self.table.uri().to_owned();
+        let damaged = move |source: DataFusionError| {
+            let error = Error::Sql(limno_sql::Error::Unreadable { uri: uri.clone(), source: Box::new(source) });
+            if is_of_data(&error) { Error::Ledger { message: error.to_string() } } else { error }
+        };
         let batches = self.table.read(context, files, filter, None).await?;
         let batches = futures::stream::iter(batches).flatten();
-        Ok(batches.map(move |batch| from_batch(&batch.map_err(damaged)?)))
+        Ok(batches.map(move |batch| from_batch(&batch.map_err(&damaged)?)))
     }
 }
 

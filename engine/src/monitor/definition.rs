@@ -7,6 +7,9 @@ use sha2::{Digest, Sha256};
 
 use super::{BaselineColumn, BoundColumn, BoundMonitor};
 
+/// Raised when what the metric tables say of the same states changes: their rows are then made anew.
+const FORMULAS: u32 = 1;
+
 /// 16 hexadecimal digits over parts that are told apart from each other.
 fn digest(parts: impl IntoIterator<Item = String>) -> String {
     let mut hash = Sha256::new();
@@ -75,6 +78,7 @@ impl BoundMonitor {
     pub fn metrics_definition(&self) -> String {
         let config = &self.config;
         let mut parts = vec![
+            FORMULAS.to_string(),
             config.table.value.clone(),
             self.scope(),
             format!("{:?} {:?} {:?}", config.week_start, config.grace, config.bins),

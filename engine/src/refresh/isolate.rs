@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 
+use datafusion::error::DataFusionError;
 use deltalake::kernel::Add;
 use limno_sql::window::Spans;
 
@@ -41,6 +42,15 @@ impl Trouble {
     }
 }
 
+/// Whether an error says that data do not read, and not that this machine has no memory or disk left.
+pub(crate) fn is_of_data(error: &Error) -> bool {
+    let Error::Sql(limno_sql::Error::Unreadable { source, .. }) = error else { return false };
+    let text = source.to_string();
+    // A file that is not there is the table's fault, any other trouble with files may pass.
+    let is_passing = text.contains("(os error ") && !text.contains("(os error 2)");
+    !is_passing && !matches!(source.find_root(), DataFusionError::ResourcesExhausted(_))
+}
+
 impl Reader<'_> {
     /// Reads what can be read of a part whose scan failed with `error`.
     ///
@@ -64,11 +74,19 @@ impl Reader<'_> {
         for file in files {
             let alone = self.of_file(part, file).await?;
             let result = match self.part(&alone, definitions, spool.empty()).await {
-                Ok((rows, counted)) => spool.absorb(rows).map(|()| seen.add(counted)),
-                Err(error) => self.rescue_columns(&alone, error, definitions, (spool, seen, trouble)).await,
+                Ok((rows, counted)) => {
+                    spool.absorb(rows)?;
+                    seen.add(counted);
+                    Ok(())
+                }
+                Err(error) if is_of_data(&error) => {
+                    self.rescue_columns(&alone, error, definitions, (spool, seen, trouble)).await
+                }
+                Err(error) => Err(error),
             };
             match result {
                 Ok(()) => is_any_read = true,
+                Err(error) if !is_of_data(&error) => return Err(error),
                 Err(error) => {
                     let Some(extent) = self.time.as_ref().and_then(|time: &LoggedTime| time.extent(file)) else {
                         return Err(error);
@@ -100,7 +118,11 @@ impl Reader<'_> {
         let mut keys = part.clone();
         keys.query.columns.clear();
         // Without times, models and slices there is nothing.
-        let Ok((rows, counted)) = self.part(&keys, definitions, spool.empty()).await else { return Err(error) };
+        let (rows, counted) = match self.part(&keys, definitions, spool.empty()).await {
+            Ok(read) => read,
+            Err(other) if !is_of_data(&other) => return Err(other),
+            Err(_) => return Err(error),
+        };
         let mut read = rows;
         let mut failed = BTreeMap::new();
         for column in &part.query.columns {
@@ -109,6 +131,7 @@ impl Reader<'_> {
             alone.takes = Takes::States;
             match self.part(&alone, definitions, spool.empty()).await {
                 Ok((rows, _)) => read.absorb(rows)?,
+                Err(error) if !is_of_data(&error) => return Err(error),
                 Err(error) => {
                     failed.insert(column.0.clone(), error.to_string());
                 }

@@ -18,7 +18,7 @@ use super::cells::{CellKey, Layout, Merger, ModelKey, Outline, States};
 use super::changed::{CONFIG_DIGEST, Changed, LEDGER_ID, Written, clock_of};
 use super::drift_rows::{DriftRow, drift_batch};
 use super::profile_rows::{ProfileRow, profile_batch};
-use super::read::state_size;
+use super::read::{is_exact, state_size};
 use super::rows::{Cell, Presence, RowMaker};
 use super::update::Touched;
 use crate::ledger::{Ledger, LedgerRow, Role, rows_of};
@@ -227,6 +227,13 @@ impl MetricWriter<'_> {
         usize::try_from(self.memory / 2 / bytes.max(1)).unwrap_or(usize::MAX).clamp(1, columns)
     }
 
+    /// Bytes that one column's states of these cells take in memory, about.
+    fn size_of(&self, outline: &BTreeMap<CellKey, Outline>, cells: &BTreeSet<CellKey>) -> u64 {
+        let is_exact = is_exact(self.maker.monitor.columns.iter().map(|column| &column.options));
+        let rows = cells.iter().filter_map(|key| outline.get(key)).map(|cell| cell.rows);
+        rows.map(|rows| state_size(rows, is_exact)).sum()
+    }
+
     /// The one window of a table without a time: rows beside those of earlier refreshes.
     async fn snapshot(&self, profile: &mut Output, drift: &mut Output) -> Result<u64> {
         let (writes_profile, writes_drift) =
@@ -290,7 +297,7 @@ impl MetricWriter<'_> {
         let mut batch: Vec<(String, Target)> = Vec::new();
         let mut taken = 0;
         for (name, target) in targets {
-            let size = size_of(&outline, &target.cells());
+            let size = self.size_of(&outline, &target.cells());
             if !batch.is_empty() && taken + size > room {
                 self.batch(&outline, &mut baseline, std::mem::take(&mut batch), &within, profile, drift).await?;
                 taken = 0;
@@ -383,7 +390,7 @@ impl MetricWriter<'_> {
         let mut writer = profile.written.table.writer(&profile.schema)?;
         let mut presence = Presence::default();
         let columns = self.maker.monitor.columns.len();
-        let step = self.columns_at_once(size_of(&baseline.outline, &cells));
+        let step = self.columns_at_once(self.size_of(&baseline.outline, &cells));
         for first in (0..columns).step_by(step) {
             let range = first..columns.min(first + step);
             let files = self.ledger.files(|group| group == crate::ledger::BASELINE);
@@ -445,7 +452,7 @@ impl MetricWriter<'_> {
         }
         let mut presence = Presence::default();
         let columns = self.maker.monitor.columns.len();
-        let step = self.columns_at_once(size_of(outline, &cells) + size_of(&baseline.outline, &compared));
+        let step = self.columns_at_once(self.size_of(outline, &cells) + self.size_of(&baseline.outline, &compared));
         for first in (0..columns).step_by(step) {
             if cells.is_empty() {
                 break;
@@ -575,9 +582,4 @@ impl MetricWriter<'_> {
         output.removed.extend(files);
         Ok(())
     }
-}
-
-/// Bytes that one column's states of these cells take in memory, about.
-fn size_of(outline: &BTreeMap<CellKey, Outline>, cells: &BTreeSet<CellKey>) -> u64 {
-    cells.iter().filter_map(|key| outline.get(key)).map(|cell| state_size(cell.rows)).sum()
 }

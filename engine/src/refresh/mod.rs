@@ -30,6 +30,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use limno_sql::window::Window;
 
+pub(crate) use isolate::is_of_data;
 pub use drift_rows::{DriftRow, drift_batch};
 pub use log::{RefreshRow, Stages};
 pub use plan::{Mode, Part, RefreshPlan, Takes};

@@ -65,6 +65,8 @@ pub struct Part {
     pub query: StateQuery,
     /// What becomes of its rows.
     pub takes: Takes,
+    /// Whether its rows are ones that no refresh has seen.
+    pub is_new: bool,
     /// The files that are read; `None` where the table is no Delta table.
     pub files: Option<Vec<Add>>,
     /// How many files.
@@ -283,7 +285,8 @@ impl RefreshPlan {
             let within = if apart.is_empty() { Within::Everything } else { Within::Except(apart) };
             let query = StateQuery { within, ..known.clone() };
             let what = "files that were added".to_owned();
-            self.parts.push(Part::new(Role::Input, what, query, Takes::All, Some(added)).await?);
+            let part = Part::new(Role::Input, what, query, Takes::All, Some(added)).await?;
+            self.parts.push(Part { is_new: true, ..part });
         }
         if !dirty.is_empty() {
             let files = match (&monitor.source.delta, time) {
@@ -379,7 +382,7 @@ impl Part {
                 return Err(Error::Usage { message: format!("{} was opened without its log", query.source.uri) });
             }
         };
-        Ok(Self { role, what, query, takes, files, file_count, bytes })
+        Ok(Self { role, what, query, takes, is_new: false, files, file_count, bytes })
     }
 
     /// The rows that its files hold by their statistics; `None` if not all have them.

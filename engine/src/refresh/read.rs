@@ -4,11 +4,12 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use futures::StreamExt;
+use limno_metrics::column::ColumnOptions;
 use limno_sql::executor::PlanExecutor;
 use limno_sql::plan::{EncodedRow, StateQuery};
 use limno_sql::window::{Calendar, Granularity};
 
-use super::isolate::Trouble;
+use super::isolate::{Trouble, is_of_data};
 use super::plan::{Definitions, Part, RefreshPlan, Takes};
 use super::spool::Spool;
 use crate::change::LoggedTime;
@@ -26,9 +27,16 @@ const BYTES_A_VALUE: u64 = 24;
 const COPIES: u64 = 3;
 
 /// Bytes that the state of a column over so many rows takes in memory, about.
-pub(super) const fn state_size(rows: u64) -> u64 {
+///
+/// `is_exact` if a column may keep every value.
+pub(super) const fn state_size(rows: u64, is_exact: bool) -> u64 {
     let values = SMALLEST_STATE.saturating_add(rows.saturating_mul(BYTES_A_VALUE));
-    if values < LARGEST_STATE { values } else { LARGEST_STATE }
+    if values < LARGEST_STATE || is_exact { values } else { LARGEST_STATE }
+}
+
+/// Whether one of the columns keeps every value, or nearly so.
+pub(super) fn is_exact<'a>(mut columns: impl Iterator<Item = &'a ColumnOptions>) -> bool {
+    columns.any(|options| options.max_buckets > 4096)
 }
 
 /// What was seen while reading.
@@ -113,7 +121,7 @@ impl Reader<'_> {
                     spool.absorb(rows)?;
                     seen.add(counted);
                 }
-                Err(error) if self.isolates => {
+                Err(error) if self.isolates && is_of_data(&error) => {
                     self.rescue(part, error, &plan.definitions, (spool, &mut seen, &mut trouble)).await?;
                 }
                 Err(error) => return Err(error),
@@ -152,7 +160,7 @@ impl Reader<'_> {
                         continue;
                     }
                     if counts && part.role == Role::Input {
-                        self.note(&row, &mut seen);
+                        self.note(&row, part.is_new, &mut seen);
                     }
                     spread(row, &query, part.role, counts, definitions, &mut spool)?;
                 }
@@ -161,7 +169,7 @@ impl Reader<'_> {
         Ok((spool, seen))
     }
 
-    fn note(&self, row: &EncodedRow, seen: &mut Seen) {
+    fn note(&self, row: &EncodedRow, is_new: bool, seen: &mut Seen) {
         if row.slice.is_some() {
             return;
         }
@@ -170,6 +178,7 @@ impl Reader<'_> {
             seen.rows_without_window += row.rows;
         }
         if let (Some(completeness), Some(start)) = (&self.completeness, row.window)
+            && is_new
             && completeness.was_complete(start)
         {
             seen.late_rows += row.rows;
@@ -188,10 +197,11 @@ impl Reader<'_> {
         // Counting the rows of each group reads little, and says how large the states can become.
         let query = StateQuery { columns: Vec::new(), ..part.query.clone() };
         let mut groups = std::pin::pin!(query.stream(self.executor).await?);
+        let is_exact = is_exact(part.query.columns.iter().map(|(_, options)| options));
         let mut bytes: u64 = 1;
         while let Some(batch) = groups.next().await {
             for row in batch? {
-                bytes = bytes.saturating_add(state_size(row.rows).saturating_mul(COPIES));
+                bytes = bytes.saturating_add(state_size(row.rows, is_exact).saturating_mul(COPIES));
             }
         }
         Ok(usize::try_from(self.memory / bytes).unwrap_or(usize::MAX).clamp(1, columns))

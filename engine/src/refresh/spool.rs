@@ -11,8 +11,10 @@ use tempfile::TempDir;
 use crate::Result;
 use crate::ledger::{LedgerKey, LedgerRow, Role, from_batch, group_of, to_batch};
 
-/// Rows of a batch in a file.
+/// Rows of a batch.
 const BATCH: usize = 1024;
+/// Bytes of a batch, about: columns of exact precision can have states of any size.
+const BATCH_SIZE: usize = 32 << 20;
 
 /// New rows of the ledger, by group.
 #[derive(Debug)]
@@ -55,12 +57,13 @@ impl Spool {
             self.folder = Some(TempDir::with_prefix("limno-states-")?);
         }
         let Some(folder) = &self.folder else { return Ok(()) };
-        for (group, rows) in std::mem::take(&mut self.held) {
+        // A group is let go of once its file is whole: what cannot be written is not lost.
+        while let Some((group, rows)) = self.held.first_key_value() {
             // Groups have names that are no file names.
             let path = folder.path().join(self.spilled.to_string());
             self.spilled += 1;
             let mut writer: Option<FileWriter<std::fs::File>> = None;
-            for rows in rows.chunks(BATCH) {
+            for rows in batches(rows) {
                 let batch = to_batch(rows, "")?;
                 if writer.is_none() {
                     writer = Some(FileWriter::try_new(std::fs::File::create(&path)?, &batch.schema())?);
@@ -71,8 +74,9 @@ impl Spool {
             }
             if let Some(mut writer) = writer {
                 writer.finish()?;
-                self.files.entry(group).or_default().push(path);
+                self.files.entry(group.clone()).or_default().push(path);
             }
+            self.held.pop_first();
         }
         self.size = 0;
         Ok(())
@@ -135,6 +139,22 @@ impl Spool {
         }
         Ok(rows)
     }
+}
+
+/// The rows in pieces that fit a batch.
+pub(super) fn batches(rows: &[LedgerRow]) -> impl Iterator<Item = &[LedgerRow]> {
+    let mut rest = rows;
+    std::iter::from_fn(move || {
+        let mut size = 0;
+        let fits = |row: &&LedgerRow| {
+            size += row.size();
+            size <= BATCH_SIZE
+        };
+        let count = rest.iter().take(BATCH).take_while(fits).count().max(1).min(rest.len());
+        let (batch, others) = rest.split_at(count);
+        rest = others;
+        (!batch.is_empty()).then_some(batch)
+    })
 }
 
 /// Adds a row to others, merged with the one about the same.

@@ -8,15 +8,12 @@ use futures::StreamExt;
 use limno_sql::window::{Calendar, Granularity, Spans, Window};
 
 use super::plan::{Mode, RefreshPlan, Takes};
-use super::spool::{Spool, insert};
+use super::spool::{Spool, batches, insert};
 use crate::ledger::{
     self, CONFIG_DIGEST, Ledger, LedgerKey, LedgerRow, MONITOR_VERSION, Role, SCHEMA, Watermark, rows_of, to_batch,
 };
 use crate::store::{Changes, FileWriter};
 use crate::{Error, Result};
-
-/// Rows of a batch.
-const BATCH: usize = 1024;
 
 /// A commit of the ledger.
 #[derive(Debug)]
@@ -110,6 +107,7 @@ impl Update<'_> {
             added: Vec::new(),
         };
         let is_foreign = stored.iter().any(|file| file.group.is_none());
+        let mut kept = spool.empty();
         if is_full {
             removed = stored.iter().map(|file| file.add.clone()).collect();
         } else if self.plan.rewrites || is_foreign {
@@ -119,18 +117,23 @@ impl Update<'_> {
             while let Some(batch) = rows.next().await {
                 for row in batch? {
                     if let Some(row) = self.kept(row).filter(|row| row.key.role != Role::Watermark) {
-                        spool.add(self.in_unit(row, unit))?;
+                        kept.add(self.in_unit(row, unit))?;
                     }
                 }
             }
         }
         let reads_stored = removed.len() < stored.len();
-        for group in self.groups(&spool) {
+        let mut groups = self.groups(&spool);
+        groups.extend(kept.groups());
+        for group in groups {
             let mut rows = spool.take(&group)?;
             // Of columns and windows that could not be read as a whole nothing is taken.
             rows.retain(|_, row| self.plan.definitions.wants(row) && !self.is_pending(row));
             let files = if reads_stored { self.ledger.files(|stored| stored == group) } else { Vec::new() };
             rows.keys().filter(|key| key.role == Role::Input).for_each(|key| self.touch(key, unit, &mut touched));
+            for row in kept.take(&group)?.into_values() {
+                insert(&mut rows, row)?;
+            }
             if !files.is_empty() {
                 removed.extend(files.iter().cloned());
                 let mut stored = std::pin::pin!(self.ledger.read(self.context, files, None).await?);
@@ -259,7 +262,7 @@ impl Update<'_> {
 impl Written {
     async fn group(&mut self, group: &str, rows: impl Iterator<Item = LedgerRow>) -> Result<()> {
         let rows: Vec<LedgerRow> = rows.collect();
-        for rows in rows.chunks(BATCH) {
+        for rows in batches(&rows) {
             self.writer.write(to_batch(rows, &self.unit)?).await?;
         }
         self.added.extend(self.writer.finish(Some(group)).await?);
