@@ -7,6 +7,7 @@ use datafusion::prelude::SessionContext;
 use futures::TryStreamExt;
 use limno_sql::executor::LocalExecutor;
 use limno_sql::session::{self, SessionOptions};
+use limno_sql::source::SourceVersion;
 
 use crate::alert::event::{self, Event, Log};
 use crate::alert::mark::EvaluationMark;
@@ -121,7 +122,8 @@ impl Engine {
         places: &'a Places,
         executor: &'a LocalExecutor,
     ) -> Refresh<'a> {
-        Refresh { context: &self.context, executor, monitor, places, now: self.clock.now(), progress: &self.progress }
+        let (context, now, progress) = (&self.context, self.clock.now(), &self.progress);
+        Refresh { context, executor, monitor, places, now, insists: false, attempt: 0, progress }
     }
 
     /// Runs one bound monitor: refreshes it by what changed in its tables or its configuration, evaluates its rules,
@@ -141,25 +143,29 @@ impl Engine {
                 return Err(error);
             }
         };
-        let mut report = self.alert(monitor, &places, self.clock.now()).await?;
-        if let Some(row) = refreshed {
+        if let Some(row) = &refreshed {
             store::append(&self.context, &places.refreshes, row.to_batch()?).await?;
-            report.refreshed = Some(row);
         }
-        Ok(report)
+        let report = self.alert(monitor, &places, self.clock.now()).await?;
+        Ok(Report { refreshed, ..report })
     }
 
     async fn refresh(&self, monitor: &BoundMonitor, places: &Places, full: bool) -> Result<Option<RefreshRow>> {
         let executor = LocalExecutor::new(self.context.clone());
         let mut reopened;
         let mut monitor = monitor;
-        for _ in 0..ATTEMPTS {
-            match Box::pin(self.refresh_of(monitor, places, &executor).run(full)).await? {
+        let mut insists = false;
+        for attempt in 0..ATTEMPTS {
+            let refresh = Refresh { insists, attempt, ..self.refresh_of(monitor, places, &executor) };
+            match Box::pin(refresh.run(full)).await? {
                 Refreshed::Nothing => return Ok(None),
                 Refreshed::Done(row) => return Ok(Some(*row)),
                 Refreshed::Overtaken => {
+                    let before = versions(monitor);
                     reopened = self.bind(&monitor.config).await?;
                     monitor = &reopened;
+                    // The same tables as before: what was made from them later than they are was made from others.
+                    insists = versions(monitor) == before;
                 }
             }
         }
@@ -173,7 +179,12 @@ impl Engine {
     /// When a table does not read or cannot be written; what was dropped before is dropped.
     pub async fn vacuum(&self, monitor: &BoundMonitor, is_dry: bool) -> Result<Vacuumed> {
         let places = Places::of(&monitor.config);
-        let _lock = if is_dry { None } else { Some(Lock::acquire(&places.lock).await) };
+        let lock = if is_dry { None } else { Some(Lock::acquire(&places.lock).await) };
+        if lock.as_ref().is_some_and(Lock::is_contended) {
+            // Files of a refresh that is under way are named by no commit yet.
+            let message = format!("monitor {} is being refreshed; vacuum later", monitor.config.name);
+            return Err(Error::Usage { message });
+        }
         Vacuum { context: &self.context, monitor, places: &places, now: self.clock.now(), is_dry }.run().await
     }
 
@@ -291,4 +302,10 @@ impl Engine {
         let batches: Vec<_> = rows.try_collect().await?;
         Log::read(&arrow::compute::concat_batches(&schema, &batches)?, monitor)
     }
+}
+
+/// The versions at which the tables of a monitor are open.
+fn versions(monitor: &BoundMonitor) -> (SourceVersion, Option<SourceVersion>) {
+    let baseline = monitor.baseline.as_ref().map(|baseline| baseline.source.version.clone());
+    (monitor.source.version.clone(), baseline)
 }

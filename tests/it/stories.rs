@@ -7,6 +7,7 @@ mod foreign;
 mod incremental;
 mod outbox;
 mod precision;
+mod retention;
 mod schemas;
 mod windows;
 

@@ -45,7 +45,9 @@ fn text(name: &str, vacuumed: &Vacuumed, is_dry: bool) -> String {
     if let Some(from) = states_from {
         text.push_str(&format!("{name}: {states} states of windows that began before {} {verb}\n", at(from)));
         text.push_str(&format!("  the rows of these windows stay as they are: {NEEDS_STATES}\n"));
-        text.push_str("  limno run --full-refresh makes them anew as far as the table itself still has their data\n");
+        text.push_str(
+            "  limno run --full-refresh makes all rows anew from what the table still has; rows of other windows go\n",
+        );
     }
     if let Some(from) = rows_from {
         text.push_str(&format!("{name}: {rows} rows of windows that began before {} {verb}\n", at(from)));

@@ -139,7 +139,8 @@ impl Watermark {
         let state = row.state.as_deref().unwrap_or_default();
         let value: serde_json::Value = serde_json::from_slice(state).map_err(|error| other(error.to_string()))?;
         if value["format"].as_u64() > Some(u64::from(FORMAT)) {
-            let message = "the ledger was written by a newer version of limno; use that, or remove the ledger".to_owned();
+            let message =
+                "the ledger was written by a newer version of limno; use that, or remove the ledger".to_owned();
             return Err(Error::Usage { message });
         }
         if value["format"] != FORMAT {

@@ -4,7 +4,8 @@
 use std::time::Duration;
 
 use arrow::array::{Array, AsArray, BooleanArray, RecordBatch, StructArray};
-use arrow::datatypes::TimestampMicrosecondType;
+use arrow::compute::cast;
+use arrow::datatypes::{DataType, TimestampMicrosecondType};
 use chrono::{DateTime, Utc};
 use limno_sql::window::{Calendar, Granularity, Spans, Window};
 
@@ -15,6 +16,8 @@ use crate::{Error, Result};
 
 /// The property of a metric table that says of which configuration its rows are.
 pub(super) const CONFIG_DIGEST: &str = "limno.config_digest";
+/// The property of a metric table that says from when on its rows can be made anew, in microseconds.
+pub(super) const STATES_FROM: &str = "limno.states_from";
 /// The property of a metric table that says from which ledger its rows were made.
 pub(super) const LEDGER_ID: &str = "limno.ledger_id";
 
@@ -75,7 +78,8 @@ impl Changed {
     ) -> Self {
         let now = now.timestamp_micros();
         let version = ledger.table.version();
-        let is_foreign = written.table.files().iter().any(|file| file.group.is_none());
+        // Rows that another program moved are laid out again; a table without a time only ever gets more.
+        let is_foreign = ledger.unit().is_some() && written.table.files().iter().any(|file| file.group.is_none());
         let touched = match (written.ledger, written.clock, version) {
             (Some(at), Some(_), Some(version)) if written.is_of_config && !is_foreign && at <= version => match ours {
                 // What others did before us is known only by groups; what we did, exactly.
@@ -102,6 +106,12 @@ impl Changed {
     #[must_use]
     pub(super) fn is_all(&self) -> bool {
         self.touched == Touched::All && self.states_from.is_none()
+    }
+
+    /// Whether the ledger says nothing that the table does not.
+    #[must_use]
+    pub(super) fn is_none(&self) -> bool {
+        self.touched == Touched::none()
     }
 
     /// Whether the rows over the baseline changed, and with them all comparisons with it.
@@ -183,11 +193,12 @@ impl Changed {
         needed.is_none_or(|needed| grouping.overlaps(index, needed))
     }
 
-    /// Which rows of a stored batch stay.
+    /// Which rows of a stored batch stay. Those of lengths that are not `configured` any more go, as far as they could be
+    /// made anew.
     ///
     /// # Errors
     /// When the batch is not of a metric table.
-    pub(super) fn staying(&self, batch: &RecordBatch) -> Result<BooleanArray> {
+    pub(super) fn staying(&self, batch: &RecordBatch, configured: &[String]) -> Result<BooleanArray> {
         let missing = |name: &str| Error::Usage { message: format!("a metric table has no column {name}") };
         let windows = |name: &str| -> Result<Vec<Option<Window>>> {
             let column = batch.column_by_name(name).and_then(|column| column.as_struct_opt());
@@ -195,8 +206,15 @@ impl Changed {
         };
         let own = windows("window")?;
         let others = if batch.column_by_name("window_cmp").is_some() { Some(windows("window_cmp")?) } else { None };
+        let lengths = batch.column_by_name("granularity").ok_or_else(|| missing("granularity"))?;
+        let lengths = cast(lengths, &DataType::Utf8)?;
+        let lengths = lengths.as_string::<i32>();
+        let is_configured = |row: usize| configured.iter().any(|length| length == lengths.value(row));
         let stays = |row: usize| {
             let Some(window) = own[row] else { return !self.baseline() };
+            if !is_configured(row) {
+                return !self.can_be_made(window);
+            }
             match &others {
                 None => !self.window(window, false),
                 Some(others) => match others[row] {
@@ -222,6 +240,14 @@ fn around(calendar: &Calendar, length: Granularity, span: Window) -> Option<Wind
     let last = calendar.window_of(length, span.end.max(span.start.saturating_add(1)).saturating_sub(1))?;
     let before = calendar.previous(length, &first)?;
     Some(Window { start: before.start, end: calendar.window_of(length, last.end)?.end })
+}
+
+/// Whether a metric table says all that the ledger knows.
+pub(super) async fn is_current(written: &Written, ledger: &Ledger) -> bool {
+    match (written.ledger, ledger.table.version()) {
+        (Some(at), Some(version)) if at <= version => touched_by(ledger, at, version).await == Touched::none(),
+        _ => false,
+    }
 }
 
 /// What the commits of the ledger later than `since`, up to `until`, touched, by the groups of their files.

@@ -15,7 +15,7 @@ use limno_metrics::schema::{drift_schema, profile_schema};
 use limno_sql::window::{Granularity, Spans, Window};
 
 use super::cells::{CellKey, Layout, Merger, ModelKey, Outline, States};
-use super::changed::{CONFIG_DIGEST, Changed, LEDGER_ID, Written, clock_of};
+use super::changed::{CONFIG_DIGEST, Changed, LEDGER_ID, STATES_FROM, Written, clock_of};
 use super::drift_rows::{DriftRow, drift_batch};
 use super::profile_rows::{ProfileRow, profile_batch};
 use super::read::{is_exact, state_size};
@@ -31,6 +31,8 @@ use crate::{Error, Result};
 const ROWS_AT_ONCE: usize = 512;
 /// The group of the rows over the baseline.
 const BASELINE: &str = "baseline";
+/// The group of rows that can no longer be made anew and that another program moved.
+const KEPT: &str = "kept";
 /// The group of the rows of a table without a time.
 const SNAPSHOT: &str = "snapshot";
 
@@ -52,6 +54,8 @@ pub(super) struct MetricWriter<'a> {
     pub(super) config: String,
     /// Whether every row is made anew, since a table does not read.
     pub(super) remakes: bool,
+    /// Whether a table that is further than the ledger is no sign of another writer any more.
+    pub(super) insists: bool,
     /// Bytes that states may take in memory, about.
     pub(super) memory: u64,
     /// Tells a person.
@@ -112,7 +116,7 @@ impl MetricWriter<'_> {
         let mut profile = self.output(&self.places.profile, profile_schema(model_id)).await?;
         let mut drift = self.output(&self.places.drift, drift_schema(model_id)).await?;
         let version = self.ledger.table.version();
-        if [&profile, &drift].iter().any(|output| output.written.ledger > version) {
+        if !self.insists && [&profile, &drift].iter().any(|output| output.written.ledger > version) {
             return Ok(None);
         }
         let windows = if self.maker.granularities.is_empty() {
@@ -145,9 +149,10 @@ impl MetricWriter<'_> {
     }
 
     async fn commit(&self, output: Output) -> Result<bool> {
-        let Output { written, schema, removed, added, .. } = output;
+        let Output { written, changed, schema, removed, added, .. } = output;
         let is_current = written.ledger.is_some() && written.clock.is_some() && written.is_of_config;
-        if is_current && removed.is_empty() && added.is_empty() {
+        // What was touched and came to no rows is noted all the same, or every run would look again.
+        if is_current && removed.is_empty() && added.is_empty() && changed.is_none() {
             return Ok(true);
         }
         let version = self.ledger.table.version().and_then(|version| i64::try_from(version).ok()).unwrap_or(0);
@@ -161,6 +166,14 @@ impl MetricWriter<'_> {
             properties: BTreeMap::from([
                 (CONFIG_DIGEST, self.config.clone()),
                 (LEDGER_ID, self.ledger.table.id().unwrap_or_default().to_owned()),
+                (
+                    STATES_FROM,
+                    self.ledger
+                        .watermark
+                        .as_ref()
+                        .and_then(|mark| mark.states_from)
+                        .map_or_else(String::new, |from| from.to_string()),
+                ),
             ]),
         };
         Ok(written.table.commit(&schema, changes).await?.is_some())
@@ -254,7 +267,7 @@ impl MetricWriter<'_> {
         let targets = vec![(SNAPSHOT.to_owned(), target)];
         self.baseline_rows(&baseline, profile).await?;
         self.batch(&outline, &mut baseline, targets, &Spans::none(), profile, drift).await?;
-        Ok(u64::from(!outline.is_empty()))
+        Ok(u64::from(profile.rows + drift.rows > 0))
     }
 
     /// The windows of a table with a time: rows in the place of those that were there.
@@ -327,6 +340,20 @@ impl MetricWriter<'_> {
     ) -> BTreeMap<String, Target> {
         let calendar = self.maker.monitor.calendar();
         let mut targets: BTreeMap<String, Target> = BTreeMap::new();
+        let groupings: Vec<Grouping> = self.maker.granularities.iter().map(|&length| Grouping::of(length)).collect();
+        for output in [profile, drift] {
+            // Of lengths that are no longer configured, the rows go.
+            let groups = output.written.table.files().iter().filter_map(|file| file.group.as_ref());
+            let is_of_none = |group: &&String| {
+                groupings.iter().all(|grouping| grouping.parse(group).is_none())
+                    && ![BASELINE, KEPT].contains(&group.as_str())
+            };
+            if output.changed.baseline() && output.needed.is_none() {
+                for group in groups.filter(is_of_none) {
+                    targets.entry(group.clone()).or_default();
+                }
+            }
+        }
         for (position, &length) in self.maker.granularities.iter().enumerate() {
             let grouping = Grouping::of(length);
             for output in [profile, drift] {
@@ -552,7 +579,7 @@ impl MetricWriter<'_> {
         }
         let mut writer = output.written.table.writer(&output.schema)?;
         self.copy_staying(files, &mut writer, output).await?;
-        output.added.extend(writer.finish(None).await?);
+        output.added.extend(writer.finish(Some(KEPT)).await?);
         Ok(())
     }
 
@@ -571,11 +598,13 @@ impl MetricWriter<'_> {
 
     async fn copy_staying(&self, files: Vec<Add>, writer: &mut FileWriter, output: &mut Output) -> Result<()> {
         let table = &output.written.table;
+        let configured: Vec<String> = self.maker.granularities.iter().map(ToString::to_string).collect();
         let unreadable = |message: String| Error::MetricTable { table: table.uri().to_owned(), message };
         if let Some(mut rows) = table.read(self.context, files.clone(), None, None).await? {
             while let Some(batch) = rows.next().await {
                 let batch = batch.map_err(|error| unreadable(error.to_string()))?;
-                let batch = filter_record_batch(&batch, &output.changed.staying(&batch)?)?;
+                let staying = output.changed.staying(&batch, &configured)?;
+                let batch = filter_record_batch(&batch, &staying)?;
                 writer.write(under(&batch, &output.schema)?).await?;
             }
         }

@@ -30,8 +30,8 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use limno_sql::window::Window;
 
-pub(crate) use isolate::is_of_data;
 pub use drift_rows::{DriftRow, drift_batch};
+pub(crate) use isolate::is_of_data;
 pub use log::{RefreshRow, Stages};
 pub use plan::{Mode, Part, RefreshPlan, Takes};
 pub use profile_rows::{ProfileRow, profile_batch};

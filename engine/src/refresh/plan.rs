@@ -128,11 +128,16 @@ impl Definitions {
 
 impl RefreshPlan {
     /// Plans the refresh of `monitor` over its ledger. A full one is planned where the ledger is of no use, or `full`
-    /// says why it is asked for.
+    /// says why it is asked for; it then leaves out the windows that began before `states_from`.
     ///
     /// # Errors
     /// When a log does not read.
-    pub async fn make(monitor: &BoundMonitor, ledger: &Ledger, full: Option<String>) -> Result<Self> {
+    pub async fn make(
+        monitor: &BoundMonitor,
+        ledger: &Ledger,
+        full: Option<String>,
+        states_from: Option<i64>,
+    ) -> Result<Self> {
         let time = logged_time(monitor);
         let before = ledger.watermark.as_ref();
         let (scope, unit) = (monitor.scope(), time.as_ref().map_or_else(String::new, |time| time.unit.to_string()));
@@ -174,7 +179,7 @@ impl RefreshPlan {
         };
         match (reason, before) {
             (None, Some(before)) => plan.incremental(monitor, before, changes, time.as_ref()).await?,
-            (reason, _) => plan.full(monitor, before, reason.unwrap_or_default()).await?,
+            (reason, _) => plan.full(monitor, states_from, reason.unwrap_or_default()).await?,
         }
         plan.baseline(monitor, before).await?;
         if let (Mode::Incremental, Some(before)) = (&plan.mode, before) {
@@ -215,10 +220,10 @@ impl RefreshPlan {
         self.parts.iter().fold((0, 0), |(files, bytes), part| (files + part.file_count, bytes + part.bytes))
     }
 
-    async fn full(&mut self, monitor: &BoundMonitor, before: Option<&Watermark>, reason: String) -> Result<()> {
+    async fn full(&mut self, monitor: &BoundMonitor, states_from: Option<i64>, reason: String) -> Result<()> {
         let mut query = monitor.query();
         // Rows of windows whose states were dropped stay, unless someone asks for all to be made anew.
-        self.watermark.states_from = before.and_then(|before| before.states_from).filter(|_| query.time.is_some());
+        self.watermark.states_from = states_from.filter(|_| query.time.is_some());
         if let Some(from) = self.watermark.states_from {
             query.within = Within::Except(before_instant(from));
         }
@@ -253,7 +258,7 @@ impl RefreshPlan {
         let known_columns = |query: &mut StateQuery| query.columns.retain(|(name, _)| !is_new_column.contains(name));
         let known_slices = |query: &mut StateQuery| query.slices.retain(|slice| !is_new_slice.contains(&slice.key));
         if is_new_column.len() == query.columns.len() {
-            return self.full(monitor, Some(before), "every column is another than before".to_owned()).await;
+            return self.full(monitor, before.states_from, "every column is another than before".to_owned()).await;
         }
         let mut known = query.clone();
         known_columns(&mut known);

@@ -6,9 +6,10 @@ use std::time::Instant;
 use chrono::{DateTime, Utc};
 use datafusion::prelude::SessionContext;
 use limno_sql::executor::PlanExecutor;
+use limno_sql::source::{Source, SourceVersion};
 use limno_sql::window::{Granularity, unit};
 
-use super::changed::clock_of;
+use super::changed::{STATES_FROM, clock_of};
 use super::log::{RefreshRow, Stages};
 use super::metrics::{MetricWriter, RowCounts};
 use super::plan::{Mode, RefreshPlan, logged_time};
@@ -16,11 +17,14 @@ use super::read::{Completeness, Reader, Seen};
 use super::rows::RowMaker;
 use super::spool::Spool;
 use super::update::{Committed, Touched, Update};
-use crate::ledger::Ledger;
+use crate::ledger::{Ledger, TableMark};
 use crate::monitor::{BoundMonitor, Places};
 use crate::progress::Progress;
 use crate::store::OwnTable;
 use crate::{Error, Result};
+
+/// Attempts after which files that are missing are the table's own trouble, however fast it moves on.
+const LAST_LOOK: u32 = 2;
 
 /// One refresh of one monitor at one version of its tables.
 pub struct Refresh<'a> {
@@ -34,6 +38,10 @@ pub struct Refresh<'a> {
     pub places: &'a Places,
     /// Now.
     pub now: DateTime<Utc>,
+    /// Whether tables that are older than what was made from them are taken as they are: opened again, they were so.
+    pub insists: bool,
+    /// How often it was tried before.
+    pub attempt: u32,
     /// Tells a person.
     pub progress: &'a Progress,
 }
@@ -69,7 +77,21 @@ impl Refresh<'_> {
     pub async fn plan(&self, full: bool) -> Result<RefreshPlan> {
         let asked = full.then(|| "it was asked for".to_owned());
         let (ledger, reason) = self.ledger(asked).await?;
-        RefreshPlan::make(self.monitor, &ledger, reason).await
+        let states_from = if full { None } else { self.states_from(&ledger).await? };
+        RefreshPlan::make(self.monitor, &ledger, reason, states_from).await
+    }
+
+    /// From when on windows have states, as the ledger says or, where it is lost, the metric tables.
+    async fn states_from(&self, ledger: &Ledger) -> Result<Option<i64>> {
+        if let Some(watermark) = &ledger.watermark {
+            return Ok(watermark.states_from);
+        }
+        let mut from = None;
+        for uri in [&self.places.profile, &self.places.drift] {
+            let table = OwnTable::open(self.context, uri).await?;
+            from = from.max(table.property(STATES_FROM).and_then(|from| from.parse::<i64>().ok()));
+        }
+        Ok(from)
     }
 
     /// The ledger, and why all of it is to be made anew.
@@ -92,22 +114,24 @@ impl Refresh<'_> {
     /// When a table does not read or cannot be written; what was written before holds.
     pub async fn run(&self, full: bool) -> Result<Refreshed> {
         let asked = full.then(|| "it was asked for".to_owned());
-        match self.attempt(asked).await {
-            Err(error @ Error::Ledger { .. }) => self.attempt(Some(error.to_string())).await,
+        match self.attempt(asked, full).await {
+            Err(error @ Error::Ledger { .. }) => self.attempt(Some(error.to_string()), full).await,
             result => result,
         }
     }
 
-    async fn attempt(&self, full: Option<String>) -> Result<Refreshed> {
+    async fn attempt(&self, full: Option<String>, is_asked: bool) -> Result<Refreshed> {
         let mut stages = Stages::default();
         let mut clock = Instant::now();
         let mut lap = || std::mem::replace(&mut clock, Instant::now()).elapsed().as_secs_f64();
         self.progress.stage("planning", &self.monitor.config.name);
         let (ledger, reason) = self.ledger(full).await?;
-        if self.is_behind(&ledger) {
+        if !self.insists && self.is_behind(&ledger) {
             return Ok(Refreshed::Overtaken);
         }
-        let mut plan = RefreshPlan::make(self.monitor, &ledger, reason).await?;
+        // Someone who asks for all gets all that the table has, in the place of what was there.
+        let states_from = if is_asked { None } else { self.states_from(&ledger).await? };
+        let mut plan = RefreshPlan::make(self.monitor, &ledger, reason, states_from).await?;
         let config = self.monitor.metrics_definition();
         let monitor_version = match ledger.configuration() {
             Some((version, digest)) if digest == config => version,
@@ -123,8 +147,14 @@ impl Refresh<'_> {
                 Spool::new(self.unit(), usize::try_from(self.monitor.config.memory / 4).unwrap_or(usize::MAX));
             // In place of states that are there nothing is put that is known to be less.
             let isolates = plan.mode == Mode::Incremental || ledger.table.version().is_none();
+            let read = self.reader(&ledger, isolates).await?.run(&plan, &mut spool).await;
+            let fails = read.as_ref().map_or(true, |(_, found)| found.describe().is_some());
+            // Files go when a table moves on; what another version does not have is no damage.
+            if fails && self.attempt < LAST_LOOK && self.has_moved().await {
+                return Ok(Refreshed::Overtaken);
+            }
             let found;
-            (seen, found) = self.reader(&ledger, isolates).await?.run(&plan, &mut spool).await?;
+            (seen, found) = read?;
             plan.leave_out(&found, ledger.watermark.as_ref());
             trouble = found.describe();
             stages.reading = lap();
@@ -175,13 +205,30 @@ impl Refresh<'_> {
         Ok(Refreshed::Done(Box::new(row)))
     }
 
-    /// Whether the ledger was made from a later version of the table than the one that is open here.
+    /// Whether the ledger was made from a later version of a table, or from another table in its place, than the one that
+    /// is open here.
     fn is_behind(&self, ledger: &Ledger) -> bool {
-        let Some(mark) = ledger.watermark.as_ref().map(|watermark| &watermark.source) else { return false };
-        let limno_sql::source::SourceVersion::Delta { table_id, version } = &self.monitor.source.version else {
-            return false;
+        let is_behind = |mark: &TableMark, source: &Source| match &source.version {
+            SourceVersion::Delta { table_id, version } => {
+                mark.table_id.as_ref() != Some(table_id) || mark.version > Some(*version)
+            }
+            SourceVersion::Files { .. } => false,
         };
-        mark.table_id.as_ref() == Some(table_id) && mark.version > Some(*version)
+        let Some(watermark) = &ledger.watermark else { return false };
+        let baseline = watermark.baseline.as_ref().zip(self.monitor.baseline.as_ref());
+        is_behind(&watermark.source, &self.monitor.source)
+            || baseline.is_some_and(|(mark, baseline)| is_behind(&mark.table, &baseline.source))
+    }
+
+    /// Whether a table has got another version since it was opened.
+    async fn has_moved(&self) -> bool {
+        let sources = [Some(&self.monitor.source), self.monitor.baseline.as_ref().map(|baseline| &baseline.source)];
+        for table in sources.into_iter().flatten().filter_map(|source| source.delta.as_ref()) {
+            if table.get_latest_version().await.is_ok_and(|latest| Some(latest) != table.version()) {
+                return true;
+            }
+        }
+        false
     }
 
     fn unit(&self) -> Option<Granularity> {
@@ -237,6 +284,7 @@ impl Refresh<'_> {
             application: application_of(&self.monitor.config.name),
             config,
             remakes: false,
+            insists: self.insists,
             memory: self.monitor.config.memory,
             progress: self.progress,
         };

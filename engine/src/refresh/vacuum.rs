@@ -12,8 +12,9 @@ use futures::StreamExt;
 use limno_metrics::schema::{drift_schema, profile_schema};
 use limno_sql::window::{Spans, Window};
 
-use super::changed::clock_of;
+use super::changed::{STATES_FROM, Written, clock_of, is_current};
 use super::run::application_of;
+use super::spool::batches;
 use crate::ledger::{self, Ledger, Role, SCHEMA, to_batch};
 use crate::monitor::{BoundMonitor, Places};
 use crate::store::{self, Changes, Grouping, OwnTable, under};
@@ -84,6 +85,7 @@ impl Vacuum<'_> {
         for _ in 0..ATTEMPTS {
             let ledger = Ledger::open(self.context, &self.places.ledger).await?;
             let Some(mut watermark) = ledger.watermark.clone() else { return Ok((None, 0)) };
+            self.check_current(&ledger).await?;
             let from = watermark.states_from.map_or(from, |before| before.max(from));
             let grouping = ledger.unit().map(Grouping::of);
             let mut old = Spans::none();
@@ -108,20 +110,25 @@ impl Vacuum<'_> {
                 while let Some(rows) = rows.next().await {
                     for row in rows? {
                         let is_old = row.key.role == Role::Input && row.key.window.is_some_and(|start| start < from);
-                        if is_old {
+                        if row.key.role == Role::Watermark {
+                            // It is written anew below.
+                        } else if is_old {
                             gone_here += u64::from(row.state.is_some());
                         } else {
                             kept.push(row);
                         }
                     }
                 }
-                if gone_here == 0 {
+                // A file of no group can hold the watermark, so it goes in any case.
+                if gone_here == 0 && group.is_some() {
                     continue;
                 }
                 gone += gone_here;
                 changes.removed.extend(files);
                 if !self.is_dry {
-                    writer.write(to_batch(&kept, &watermark.unit)?).await?;
+                    for rows in batches(&kept) {
+                        writer.write(to_batch(rows, &watermark.unit)?).await?;
+                    }
                     changes.added.extend(writer.finish(group.as_deref()).await?);
                 }
             }
@@ -130,16 +137,16 @@ impl Vacuum<'_> {
                 return Ok((at, gone));
             }
             watermark.states_from = Some(from);
-            changes.removed.extend(ledger.files(|group| group == ledger::WATERMARK).into_iter().filter(|file| {
-                // Files of no group are listed whatever group is asked for.
-                file.tags.is_some()
-            }));
+            let of_watermark =
+                ledger.table.files().iter().filter(|file| file.group.as_deref() == Some(ledger::WATERMARK));
+            changes.removed.extend(of_watermark.map(|file| file.add.clone()));
             writer.write(to_batch(&[watermark.to_row()?], &watermark.unit)?).await?;
             changes.added.extend(writer.finish(Some(ledger::WATERMARK)).await?);
             if let Some(version) = ledger.table.commit(&SCHEMA, changes).await? {
                 let model_id = self.monitor.model_id();
-                self.follow(&self.places.profile, &profile_schema(model_id), ledger.table.version(), version).await?;
-                self.follow(&self.places.drift, &drift_schema(model_id), ledger.table.version(), version).await?;
+                let versions = (ledger.table.version(), version);
+                self.follow(&self.places.profile, &profile_schema(model_id), versions, from).await?;
+                self.follow(&self.places.drift, &drift_schema(model_id), versions, from).await?;
                 return Ok((at, gone));
             }
         }
@@ -152,15 +159,30 @@ impl Vacuum<'_> {
         &self,
         uri: &str,
         schema: &arrow::datatypes::SchemaRef,
-        before: Option<u64>,
-        now: u64,
+        (before, now): (Option<u64>, u64),
+        from: i64,
     ) -> Result<()> {
         let id = application_of(&self.monitor.config.name);
         let table = OwnTable::open(self.context, uri).await?;
         let known = table.transaction(&id).await?.and_then(|version| u64::try_from(version).ok());
         if let (true, Ok(now)) = (known.is_some() && known == before, i64::try_from(now)) {
-            let changes = Changes { transactions: vec![(id, now)], ..Changes::default() };
+            let properties = BTreeMap::from([(STATES_FROM, from.to_string())]);
+            let changes = Changes { transactions: vec![(id, now)], properties, ..Changes::default() };
             table.commit(schema, changes).await?;
+        }
+        Ok(())
+    }
+
+    /// Refuses to drop states that the metric tables do not show yet.
+    async fn check_current(&self, ledger: &Ledger) -> Result<()> {
+        let id = application_of(&self.monitor.config.name);
+        for uri in [&self.places.profile, &self.places.drift] {
+            let table = OwnTable::open(self.context, uri).await?;
+            let written = Written::read(table, &id, "", &ledger.table).await?;
+            if !is_current(&written, ledger).await {
+                let message = format!("{uri} does not show yet what the ledger knows: call limno run first");
+                return Err(Error::Usage { message });
+            }
         }
         Ok(())
     }

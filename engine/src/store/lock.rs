@@ -15,14 +15,15 @@ const STEP: Duration = Duration::from_millis(50);
 #[derive(Debug)]
 pub struct Lock {
     _file: Option<File>,
+    is_contended: bool,
 }
 
 impl Lock {
     /// Waits a while for the lock on the file at `path`. Where it cannot be had (the place is not writable, knows no
     /// locks, or another process hangs), the work goes on without it.
     pub async fn acquire(path: &str) -> Self {
-        let Ok(path) = limno_sql::source::local_path(path) else { return Self { _file: None } };
-        let Some(file) = open(&path) else { return Self { _file: None } };
+        let Ok(path) = limno_sql::source::local_path(path) else { return Self { _file: None, is_contended: false } };
+        let Some(file) = open(&path) else { return Self { _file: None, is_contended: false } };
         let steps = PATIENCE.as_millis() / STEP.as_millis();
         let patience =
             ConstantBuilder::default().with_delay(STEP).with_max_times(usize::try_from(steps).unwrap_or(usize::MAX));
@@ -30,7 +31,14 @@ impl Lock {
             .retry(patience)
             .when(|error| matches!(error, std::fs::TryLockError::WouldBlock))
             .await;
-        Self { _file: locked.is_ok().then_some(file) }
+        let is_contended = matches!(locked, Err(std::fs::TryLockError::WouldBlock));
+        Self { _file: locked.is_ok().then_some(file), is_contended }
+    }
+
+    /// Whether another process holds the lock, and held it all the while.
+    #[must_use]
+    pub const fn is_contended(&self) -> bool {
+        self.is_contended
     }
 }
 

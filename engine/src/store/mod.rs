@@ -97,6 +97,10 @@ pub async fn delete_replaced(context: &SessionContext, uri: &str, age: Duration,
     let vacuum = table.clone().vacuum().with_retention_period(age).with_enforce_retention_duration(false);
     // Files of writers that were cut off are named by no commit.
     let vacuum = vacuum.with_mode(VacuumMode::Full);
-    let (_, metrics) = vacuum.with_dry_run(is_dry).await.map_err(failed)?;
+    let (table, metrics) = vacuum.with_dry_run(is_dry).await.map_err(failed)?;
+    if !is_dry {
+        // Commits that checkpoints hold, after a month.
+        deltalake::checkpoints::cleanup_metadata(&table, None).await.map_err(failed)?;
+    }
     Ok(metrics.files_deleted.len() as u64)
 }

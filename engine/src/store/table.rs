@@ -25,6 +25,8 @@ use url::Url;
 use super::file::FileWriter;
 use crate::{Error, Result};
 
+/// Commits between two checkpoints.
+const CHECKPOINT_INTERVAL: u64 = 10;
 /// The tag of a file that names its group.
 pub(super) const GROUP: &str = "limno.group";
 
@@ -231,16 +233,36 @@ impl OwnTable {
         let properties = CommitProperties::default()
             // The version that was read or none: what is written was made from it.
             .with_max_retries(0)
+            // What follows a commit must not make it look failed; see `checkpoint`.
+            .with_create_checkpoint(false)
+            .with_cleanup_expired_logs(Some(false))
             .with_application_transactions(transactions.map(|(id, at)| Transaction::new(id, at)).collect());
         let reference =
             self.state().map(|state| state.snapshot() as &dyn deltalake::kernel::transaction::TableReference);
         let commit = CommitBuilder::from(properties).with_actions(actions).build(reference, log_store, operation);
         match commit.await {
-            Ok(done) => Ok(Some(done.version())),
+            Ok(done) => {
+                self.checkpoint(done.version()).await;
+                Ok(Some(done.version()))
+            }
             Err(DeltaTableError::Transaction {
                 source: TransactionError::MaxCommitAttempts(_) | TransactionError::VersionAlreadyExists(_),
             }) => Ok(None),
             Err(error) => Err(failed(error)),
+        }
+    }
+
+    /// Writes a checkpoint now and then, so that the table opens fast. Without it, it opens all the same.
+    async fn checkpoint(&self, version: u64) {
+        if !version.is_multiple_of(CHECKPOINT_INTERVAL) || version == 0 {
+            return;
+        }
+        let write = async {
+            let table = DeltaTableBuilder::from_url(self.url()?)?.with_version(version).load().await?;
+            deltalake::checkpoints::create_checkpoint(&table, None).await
+        };
+        if let Err(error) = write.await {
+            tracing::warn!(%error, table = self.uri, version, "no checkpoint could be written");
         }
     }
 

@@ -73,6 +73,39 @@ fn a_file_that_is_missing_costs_its_windows_until_it_is_there_again() {
 }
 
 #[test]
+fn a_table_that_went_back_is_read_anew() {
+    let place = with_days(1..=3);
+    place.refresh();
+    let backup = place.path("backup");
+    fs::copy(place.path("t/_delta_log/00000000000000000002.json"), &backup).unwrap();
+    fs::remove_file(place.path("t/_delta_log/00000000000000000002.json")).unwrap();
+    let report = place.refresh();
+    assert_eq!(report["reason"], "the table went back from version 2 to 1");
+    assert_eq!(place.row("SELECT count(*) AS n FROM m_profile_metrics WHERE column_name = 'x'")["n"], 2);
+    same_as_full(&place);
+}
+
+#[test]
+fn windows_that_wait_for_their_file_outlive_another_configuration() {
+    let place = with_days(1..=3);
+    place.configure(&monitor("\"1 hour\", \"1 day\"", ""));
+    place.refresh();
+    place.delta("t", &day(2, 50.0));
+    let missing = file_of(&place, 3);
+    let aside = place.path("aside");
+    fs::rename(&missing, &aside).unwrap();
+    // The ledger's windows grow, so all of its rows are written anew.
+    place.configure(&monitor("\"1 day\"", ""));
+    place.limno(&["run"]).fails(1, &["stay as they were"]);
+    let days = "SELECT count FROM m_profile_metrics WHERE column_name = 'x' ORDER BY window.start";
+    assert_eq!(place.sql(days), [600, 600, 600].map(|count| json!({ "count": count })));
+    fs::rename(&aside, &missing).unwrap();
+    place.refresh();
+    assert_eq!(place.sql(days), [600, 1200, 600].map(|count| json!({ "count": count })));
+    same_as_full(&place);
+}
+
+#[test]
 fn a_column_that_does_not_read_costs_no_other() {
     let place = Place::new();
     let rows = |day: i64| {

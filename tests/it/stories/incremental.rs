@@ -3,7 +3,7 @@
 use chrono::TimeDelta;
 use serde_json::{Value, json};
 
-use super::{Timed, day, numbers_of};
+use super::{day, numbers_of};
 use crate::support_run::{Place, instant, numbers, table, times};
 
 /// A monitor of days of `t` with more lines.
@@ -185,52 +185,4 @@ fn states_take_the_memory_they_may_and_come_to_the_same() {
     let report = &place.limno(&["run", "--full-refresh"]).fine().reports()[0];
     assert_eq!(report["monitor_version"], 0, "memory is no part of what is measured");
     assert!(roomy == tables() && ledger == states(&place));
-}
-
-#[test]
-fn states_that_are_too_old_go_and_their_rows_stay() {
-    let place = with_days(1..=20);
-    let lines = "retention = { states = \"10days\", files = \"1h\" }";
-    place.configure(&monitor("\"1 day\", \"1 week\"", lines));
-    let timed = Timed::new(&place, "2024-01-21T00:00:00Z");
-    timed.run_at("2024-01-21T00:00:00Z");
-    let before = numbers_of(&place, "m_profile_metrics");
-    let vacuum = |is_dry: bool| {
-        let monitor = &timed.engine.config().monitors[0];
-        let vacuumed = timed.runtime.block_on(Box::pin(async {
-            let bound = timed.engine.bind(monitor).await?;
-            timed.engine.vacuum(&bound, is_dry).await
-        }));
-        vacuumed.unwrap()
-    };
-    let would = vacuum(true);
-    // The 11th lies in the week of the 8th, which keeps all its days.
-    assert_eq!(would.states_from, Some(instant("2024-01-08T00:00:00Z")));
-    assert_eq!(states(&place).len(), 40, "a count and a column for each day");
-    assert_eq!(vacuum(false).states, would.states);
-    assert_eq!(states(&place).len(), 26);
-    assert_eq!(numbers_of(&place, "m_profile_metrics"), before);
-    assert_eq!(vacuum(false).states, 0);
-    // Rows that come for a window whose states are gone are counted and change nothing.
-    place.delta("t", &day(2, 2000.0));
-    place.delta("t", &day(12, 2000.0));
-    let report = timed.run_at("2024-01-21T00:00:00Z").refreshed.unwrap();
-    assert_eq!((report.rows, report.rows_before_retention, report.windows), (600, 600, 2));
-    let count = |day: i64| {
-        let start = instant("2024-01-01T00:00:00Z") + TimeDelta::days(day - 1);
-        place.row(&format!(
-            "SELECT count FROM m_profile_metrics WHERE column_name = 'x' AND granularity = '1 day' \
-             AND window.start = '{}'",
-            start.to_rfc3339()
-        ))["count"]
-            .clone()
-    };
-    assert_eq!((count(2), count(12)), (json!(600), json!(1200)));
-    // Another configuration makes the rows anew that it can.
-    place.configure(&monitor("\"1 day\", \"1 week\"", &format!("{lines}\nbins = 5")));
-    let timed = Timed::new(&place, "2024-01-21T00:00:00Z");
-    timed.run_at("2024-01-21T00:00:00Z");
-    assert_eq!((count(2), count(12)), (json!(600), json!(1200)));
-    let versions = place.sql("SELECT DISTINCT monitor_version AS v FROM m_profile_metrics ORDER BY 1");
-    assert_eq!(versions, [json!({ "v": 0 }), json!({ "v": 1 })]);
 }
