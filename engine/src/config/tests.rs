@@ -963,7 +963,12 @@ fn words_are_ordered_shown_and_parsed() {
 
 #[test]
 fn sizes_and_retention_are_read_and_checked() {
-    let text = |lines: &str| format!("[monitor.m]\ntable = \"t\"\noutput = \"o\"\nsnapshot = {{}}\n{lines}\n");
+    let text = |lines: &str| {
+        format!(
+            "[monitor.m]\ntable = \"t\"\noutput = \"o\"\n\
+             time_series = {{ timestamp = \"t\", granularities = [\"1 day\"] }}\n{lines}\n"
+        )
+    };
     let parse = |lines: &str| Config::parse(&text(lines), "limno.toml", &ProcessEnv);
     let config =
         parse("memory = \"64 MiB\"\nretention = { states = \"90days\", rows = \"2years\", files = \"1day\" }").unwrap();
@@ -987,4 +992,7 @@ fn sizes_and_retention_are_read_and_checked() {
         let problems = parse(lines).unwrap_err().to_string();
         assert!(problems.contains(message), "{lines}: {problems}");
     }
+    let snapshot = "[monitor.m]\ntable = \"t\"\noutput = \"o\"\nsnapshot = {}\nretention = { rows = \"9days\" }\n";
+    let problems = Config::parse(snapshot, "limno.toml", &ProcessEnv).unwrap_err().to_string();
+    assert!(problems.contains("no windows that grow old"), "{problems}");
 }
