@@ -72,6 +72,22 @@ fn number(word: &str) -> Result<usize, String> {
     word.parse().ok().filter(|&number| number > 0).ok_or_else(|| USAGE.to_owned())
 }
 
+/// What stops a program of this crate.
+pub type Failure = Box<dyn std::error::Error>;
+
+/// The end of a program: its failure, if there is one, goes to standard error.
+#[expect(clippy::print_stderr, reason = "a benchmark's own message")]
+#[must_use]
+pub fn finish(result: Result<(), Failure>) -> std::process::ExitCode {
+    match result {
+        Ok(()) => std::process::ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error}");
+            std::process::ExitCode::FAILURE
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -5,6 +5,7 @@
 //! against `limno compare` on the same files.
 
 use futures::TryStreamExt;
+use limno_benches::arguments::{Failure, finish};
 use limno_benches::twenty::batch;
 use limno_fixtures::Shift;
 use limno_sql::session::{self, SessionOptions};
@@ -16,8 +17,6 @@ use std::fs::File;
 use std::path::Path;
 use std::process::ExitCode;
 
-type Failure = Box<dyn std::error::Error>;
-
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
@@ -26,18 +25,7 @@ fn main() -> ExitCode {
         ["scan", files @ ..] if !files.is_empty() => scan(files),
         _ => Err("usage: bench-compare generate DIR ROWS | bench-compare scan FILE…".into()),
     };
-    match result {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            report(&error.to_string());
-            ExitCode::FAILURE
-        }
-    }
-}
-
-#[expect(clippy::print_stderr, reason = "a benchmark's own message")]
-fn report(message: &str) {
-    eprintln!("{message}");
+    finish(result)
 }
 
 fn generate(folder: &Path, rows: &str) -> Result<(), Failure> {

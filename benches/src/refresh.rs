@@ -14,6 +14,7 @@ use arrow::compute::take;
 use arrow::datatypes::DataType;
 use deltalake::DeltaTableBuilder;
 use deltalake::protocol::SaveMode;
+use limno_benches::arguments::{Failure, finish};
 use limno_benches::twenty::batch;
 use limno_fixtures::SplitMix64;
 use url::Url;
@@ -23,8 +24,6 @@ const MICROS_A_DAY: i64 = 86_400_000_000;
 /// 2024-01-01.
 const FIRST_DAY: i64 = 19_723;
 
-type Failure = Box<dyn std::error::Error>;
-
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
@@ -33,18 +32,7 @@ fn main() -> ExitCode {
         [folder, first, days, rows] => append(Path::new(folder), first, days, rows),
         _ => Err("usage: bench-refresh DIR FIRST_DAY DAYS ROWS | bench-refresh wide DIR COLUMNS DAYS ROWS".into()),
     };
-    match result {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            report(&error.to_string());
-            ExitCode::FAILURE
-        }
-    }
-}
-
-#[expect(clippy::print_stderr, reason = "a benchmark's own message")]
-fn report(message: &str) {
-    eprintln!("{message}");
+    finish(result)
 }
 
 fn append(folder: &Path, first: &str, days: &str, rows: &str) -> Result<(), Failure> {
