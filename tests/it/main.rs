@@ -5,6 +5,7 @@ mod bad_input;
 mod delivery;
 mod demo;
 mod golden;
+mod histories;
 mod invariance;
 mod peers;
 mod stories;
