@@ -46,6 +46,14 @@ golden:
 bench ROWS="1000000":
     benches/compare.sh {{ROWS}}
 
+# `limno run` in release: the first refresh, one after one more day, one with nothing new, on tables of so many ROWS.
+bench-refresh *ROWS:
+    benches/refresh.sh {{ROWS}}
+
+# `limno run` in release within a small memory, on a table of many columns, windows and slices.
+bench-wide *ARGS:
+    benches/wide.sh {{ARGS}}
+
 # One pass over one column: our states against Arrow's kernels and plain loops. Builds without the query engine.
 bench-kernels *ARGS:
     cargo bench --locked -p limno-benches --no-default-features --bench kernels -- {{ARGS}}

@@ -4,19 +4,17 @@
 //! every column of both through the session that refreshes use, and drops the batches. `benches/compare.sh` runs both
 //! against `limno compare` on the same files.
 
-use std::fs::File;
-use std::path::Path;
-use std::process::ExitCode;
-use std::sync::Arc;
-
-use arrow::array::{ArrayRef, RecordBatch};
 use futures::TryStreamExt;
-use limno_fixtures::{Shift, SplitMix64, columns};
+use limno_benches::twenty::batch;
+use limno_fixtures::Shift;
 use limno_sql::session::{self, SessionOptions};
 use limno_sql::source::Source;
 use parquet::arrow::ArrowWriter;
 use parquet::basic::{Compression, ZstdLevel};
 use parquet::file::properties::WriterProperties;
+use std::fs::File;
+use std::path::Path;
+use std::process::ExitCode;
 
 type Failure = Box<dyn std::error::Error>;
 
@@ -40,28 +38,6 @@ fn main() -> ExitCode {
 #[expect(clippy::print_stderr, reason = "a benchmark's own message")]
 fn report(message: &str) {
     eprintln!("{message}");
-}
-
-/// Twenty columns: eight continuous, four of few values, four integers, three of categories, one of flags.
-fn batch(seed: u64, rows: usize, shift: &[Shift]) -> Result<RecordBatch, Failure> {
-    let rng = |column: &str| SplitMix64::new(seed).stream(column);
-    let mut named: Vec<(String, ArrayRef)> = Vec::new();
-    for index in 0..4 {
-        let name = format!("normal_{index}");
-        named.push((name.clone(), Arc::new(columns::normal(&rng(&name), rows, 10.0, 3.0, shift))));
-        let name = format!("log_normal_{index}");
-        named.push((name.clone(), Arc::new(columns::log_normal(&rng(&name), rows, 0.0, 2.0, shift))));
-        let name = format!("zero_inflated_{index}");
-        named.push((name.clone(), Arc::new(columns::zero_inflated(&rng(&name), rows, 0.6, &[]))));
-        let name = format!("integer_{index}");
-        named.push((name.clone(), Arc::new(columns::integers(&rng(&name), rows, 0, 2000, shift))));
-    }
-    let levels = [("red", 5.0), ("green", 3.0), ("blue", 2.0)];
-    named.push(("colour".to_owned(), Arc::new(columns::categories(&rng("colour"), rows, &levels, &[]))));
-    named.push(("shop".to_owned(), Arc::new(columns::zipf(&rng("shop"), rows, 300, 1.1, &[]))));
-    named.push(("product".to_owned(), Arc::new(columns::zipf(&rng("product"), rows, 3000, 1.2, &[]))));
-    named.push(("flag".to_owned(), Arc::new(columns::flags(&rng("flag"), rows, 0.3, &[]))));
-    Ok(RecordBatch::try_from_iter(named)?)
 }
 
 fn generate(folder: &Path, rows: &str) -> Result<(), Failure> {

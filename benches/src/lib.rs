@@ -9,3 +9,4 @@ pub mod data;
 pub mod harness;
 pub mod smirnov;
 pub mod summaries;
+pub mod twenty;

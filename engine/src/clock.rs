@@ -44,3 +44,10 @@ impl Clock for FixedClock {
         *self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 }
+
+/// The machine's time in milliseconds, for logs of storage that live by it: what a table removed can be deleted after
+/// a while by that clock, whatever time a monitor is told.
+#[expect(clippy::disallowed_methods, reason = "beside the clock it reads the same one")]
+pub(crate) fn machine_millis() -> i64 {
+    Utc::now().timestamp_millis()
+}

@@ -2,21 +2,26 @@
 
 use std::sync::Arc;
 
+use chrono::{DateTime, Utc};
 use datafusion::prelude::SessionContext;
+use futures::TryStreamExt;
 use limno_sql::executor::LocalExecutor;
 use limno_sql::session::{self, SessionOptions};
-use sha2::{Digest, Sha256};
 
-use crate::alert::event::{self, Log};
+use crate::alert::event::{self, Event, Log};
+use crate::alert::mark::EvaluationMark;
 use crate::alert::outbox::{self, Attempt, Batch};
 use crate::clock::Clock;
-use crate::config::{Config, MonitorConfig, MonitorKind};
-use crate::monitor::{BaselineColumn, BoundMonitor, Places, bind};
+use crate::config::{Config, MonitorConfig};
+use crate::monitor::{BoundMonitor, Places, bind};
 use crate::progress::Progress;
-use crate::refresh::{MetricRows, RefreshRow, refresh};
+use crate::refresh::{Refresh, RefreshPlan, RefreshRow, Refreshed, Vacuum, Vacuumed};
 use crate::rule::{Evaluation, Rows, describe, evaluate};
-use crate::store::{self, Mode};
+use crate::store::{self, Changes, Lock, OwnTable};
 use crate::{Error, Result};
+
+/// How often a step is done again when another writer was faster.
+const ATTEMPTS: u32 = 20;
 
 /// A configuration that can be run.
 #[derive(Clone)]
@@ -100,131 +105,138 @@ impl Engine {
         if problems.is_empty() { Ok(bound) } else { Err(crate::config::Problems(problems).into()) }
     }
 
-    /// Runs one bound monitor: refreshes it if its tables or its configuration changed, evaluates its rules, records
-    /// what they found and delivers what is due.
+    /// What a run of this monitor would read; nothing is read or written yet but logs.
     ///
     /// # Errors
-    /// When reading or writing a table fails. Deliveries that fail are no error here: see [`Report::failures`].
+    /// When a log does not read.
+    pub async fn plan(&self, monitor: &BoundMonitor, full_refresh: bool) -> Result<RefreshPlan> {
+        let places = Places::of(&monitor.config);
+        let executor = LocalExecutor::new(self.context.clone());
+        self.refresh_of(monitor, &places, &executor).plan(full_refresh).await
+    }
+
+    fn refresh_of<'a>(
+        &'a self,
+        monitor: &'a BoundMonitor,
+        places: &'a Places,
+        executor: &'a LocalExecutor,
+    ) -> Refresh<'a> {
+        Refresh { context: &self.context, executor, monitor, places, now: self.clock.now(), progress: &self.progress }
+    }
+
+    /// Runs one bound monitor: refreshes it by what changed in its tables or its configuration, evaluates its rules,
+    /// records what they found and delivers what is due.
+    ///
+    /// # Errors
+    /// When reading or writing a table fails; the table `refreshes` then says so too. Deliveries that fail are no error
+    /// here: see [`Report::failures`].
     pub async fn run(&self, monitor: &BoundMonitor, full_refresh: bool) -> Result<Report> {
         let places = Places::of(&monitor.config);
-        let now = self.clock.now();
-        let digest = config_digest(monitor);
-        let last = match store::read(&self.context, &places.refreshes).await? {
-            Some(batch) => RefreshRow::latest(&batch, &monitor.config.name)?,
-            None => None,
-        };
-        let source_version = monitor.source.version.to_string();
-        let baseline_version = monitor.baseline.as_ref().map(|baseline| baseline.source.version.to_string());
-        let is_current = last.as_ref().is_some_and(|last| {
-            last.source_version == source_version
-                && last.baseline_version == baseline_version
-                && last.config_digest == digest
-        });
-        let monitor_version = match &last {
-            Some(last) if last.config_digest == digest => last.monitor_version,
-            Some(last) => last.monitor_version + 1,
-            None => 0,
-        };
-        let stored = match &last {
-            Some(last) if is_current && !full_refresh => {
-                // Rows of a refresh that was cut off before its own row was written are not those of the last one.
-                self.stored_rows(&places).await?.filter(|rows| rows.are_of(last))
-            }
-            _ => None,
-        };
-        let (rows, refreshed) = match stored {
-            Some(rows) => {
-                let rows = match rows.completed(monitor.config.grace, now)? {
-                    Some(marked) => {
-                        store::write(&places.profile, marked.profile.clone(), Mode::Replace).await?;
-                        store::write(&places.drift, marked.drift.clone(), Mode::Replace).await?;
-                        marked
-                    }
-                    None => rows,
-                };
-                (rows, None)
-            }
-            None => {
-                let executor = LocalExecutor::new(self.context.clone());
-                let made = refresh(monitor, &executor, now, monitor_version, &self.progress).await?;
-                self.progress.stage("writing", &places.profile);
-                // A snapshot has one window, its own instant: earlier ones stay. Windows of time are made anew.
-                let mode =
-                    if matches!(monitor.config.kind, MonitorKind::Snapshot) { Mode::Append } else { Mode::Replace };
-                store::write(&places.profile, made.rows.profile.clone(), mode).await?;
-                store::write(&places.drift, made.rows.drift.clone(), mode).await?;
-                let count = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
-                let row = RefreshRow {
-                    monitor: monitor.config.name.clone(),
-                    refreshed_at: now.timestamp_micros(),
-                    commit_version: monitor.source.version.delta().map(count),
-                    source_version,
-                    baseline_version,
-                    config_digest: digest,
-                    monitor_version,
-                    rows: count(made.rows_read),
-                    rows_without_window: count(made.rows_without_window),
-                    windows: count(made.windows as u64),
-                    profile_rows: count(made.rows.profile.num_rows() as u64),
-                    drift_rows: count(made.rows.drift.num_rows() as u64),
-                };
-                // Rules over snapshots look back at earlier ones, which stand in the tables only.
-                let rows = match mode {
-                    Mode::Append => self.stored_rows(&places).await?.unwrap_or(made.rows),
-                    Mode::Replace => made.rows,
-                };
-                (rows, Some(row))
+        // Others would only do the same work again; what is right does not hang on it.
+        let _lock = Lock::acquire(&places.lock).await;
+        let refreshed = match self.refresh(monitor, &places, full_refresh).await {
+            Ok(refreshed) => refreshed,
+            Err(error) => {
+                self.record_failure(&monitor.config.name, &error).await;
+                return Err(error);
             }
         };
-        let mut report = self.alert(monitor, &places, rows, now).await?;
+        let mut report = self.alert(monitor, &places, self.clock.now()).await?;
         if let Some(row) = refreshed {
-            store::write(&places.refreshes, row.to_batch()?, Mode::Append).await?;
+            store::append(&self.context, &places.refreshes, row.to_batch()?).await?;
             report.refreshed = Some(row);
         }
         Ok(report)
     }
 
-    async fn stored_rows(&self, places: &Places) -> Result<Option<MetricRows>> {
-        let profile = store::read(&self.context, &places.profile).await?;
-        let drift = store::read(&self.context, &places.drift).await?;
-        Ok(profile.zip(drift).map(|(profile, drift)| MetricRows { profile, drift }))
+    async fn refresh(&self, monitor: &BoundMonitor, places: &Places, full: bool) -> Result<Option<RefreshRow>> {
+        let executor = LocalExecutor::new(self.context.clone());
+        let mut reopened;
+        let mut monitor = monitor;
+        for _ in 0..ATTEMPTS {
+            match Box::pin(self.refresh_of(monitor, places, &executor).run(full)).await? {
+                Refreshed::Nothing => return Ok(None),
+                Refreshed::Done(row) => return Ok(Some(*row)),
+                Refreshed::Overtaken => {
+                    reopened = self.bind(&monitor.config).await?;
+                    monitor = &reopened;
+                }
+            }
+        }
+        Err(Error::Contended { table: places.ledger.clone(), attempts: ATTEMPTS })
     }
 
-    async fn alert(
-        &self,
-        monitor: &BoundMonitor,
-        places: &Places,
-        rows: MetricRows,
-        now: chrono::DateTime<chrono::Utc>,
-    ) -> Result<Report> {
-        self.progress.stage("evaluating rules of", &monitor.config.name);
-        let name = &monitor.config.name;
-        let rules = &monitor.config.rules;
-        let profile = Rows::new(rows.profile, "log_type", monitor.model_id())?;
-        let drift = Rows::new(rows.drift, "drift_type", monitor.model_id())?;
-        let calendar = monitor.calendar();
-        let on = Evaluation { profile: &profile, drift: &drift, calendar, grace: monitor.config.grace, now };
-        let findings = evaluate(rules, &on)?;
-        let ids: Vec<String> =
-            findings.iter().map(|finding| outbox::alert_id(name, &rules[finding.rule].name, finding)).collect();
-        let log = self.read_log(places, name).await?;
-        let breaches = describe(&findings, &ids, rules, &on)?;
-        let breaches =
-            breaches.into_iter().zip(&findings).map(|(breach, finding)| (breach, finding.is_newest)).collect();
-        let batch = Batch { config: &self.config, monitor: &monitor.config, places, now };
-        let events = batch.events(breaches, &log)?;
-        let count =
-            |status| events.iter().filter(|event| event.kind == event::Kind::Breach && event.status == status).count();
-        let (new_breaches, historical_breaches) = (count(event::Status::New), count(event::Status::Historical));
-        if !events.is_empty() {
-            // One commit: a breach is never recorded without what is to be sent about it.
-            store::write(&places.alerts, event::to_batch(&events)?, Mode::Append).await?;
+    /// Drops the states, rows and files of a monitor that its retention does not keep; if `is_dry`, only says what would
+    /// go.
+    ///
+    /// # Errors
+    /// When a table does not read or cannot be written; what was dropped before is dropped.
+    pub async fn vacuum(&self, monitor: &BoundMonitor, is_dry: bool) -> Result<Vacuumed> {
+        let places = Places::of(&monitor.config);
+        let _lock = if is_dry { None } else { Some(Lock::acquire(&places.lock).await) };
+        Vacuum { context: &self.context, monitor, places: &places, now: self.clock.now(), is_dry }.run().await
+    }
+
+    /// Writes down that the refresh of a monitor failed. Where even that cannot be written, the error itself tells.
+    pub async fn record_failure(&self, monitor: &str, error: &Error) {
+        let Some(config) = self.config.monitor(monitor) else { return };
+        let row = RefreshRow {
+            monitor: monitor.to_owned(),
+            refreshed_at: self.clock.now().timestamp_micros(),
+            result: "failed",
+            error: Some(error.to_string()),
+            ..RefreshRow::default()
+        };
+        if let Ok(batch) = row.to_batch()
+            && let Err(error) = store::append(&self.context, &Places::of(config).refreshes, batch).await
+        {
+            tracing::warn!(%error, "the failure could not be recorded");
         }
-        let log = if events.is_empty() { log } else { self.read_log(places, name).await? };
+    }
+
+    /// Evaluates the rules, if the rows that they look at or the rules themselves changed since that was done last, and
+    /// delivers what is due.
+    async fn alert(&self, monitor: &BoundMonitor, places: &Places, now: DateTime<Utc>) -> Result<Report> {
+        let name = &monitor.config.name;
+        let (mut log, mut new_breaches, mut historical_breaches) = (None, 0, 0);
+        for _ in 0..ATTEMPTS {
+            let alerts = OwnTable::open(&self.context, &places.alerts).await?;
+            let known = self.read_log(&alerts, name).await?;
+            let mark = EvaluationMark::of(&self.context, monitor, places).await?;
+            if mark.is_in(&alerts, name).await? {
+                log = Some(known);
+                break;
+            }
+            let events = self.evaluate(monitor, places, &known, now).await?;
+            let count = |status| {
+                events.iter().filter(|event| event.kind == event::Kind::Breach && event.status == status).count()
+            };
+            let counts = (count(event::Status::New), count(event::Status::Historical));
+            // One commit, on top of what was known: a breach is never recorded twice, nor without what is to be sent
+            // about it.
+            let mut writer = alerts.writer(&event::SCHEMA)?;
+            if !events.is_empty() {
+                writer.write(event::to_batch(&events)?).await?;
+            }
+            let changes = Changes {
+                added: writer.finish(None).await?,
+                transactions: mark.transactions(name),
+                ..Changes::default()
+            };
+            if alerts.commit(&event::SCHEMA, changes).await?.is_some() {
+                (new_breaches, historical_breaches) = counts;
+                log = Some(match events.is_empty() {
+                    true => known,
+                    false => self.read_log(&OwnTable::open(&self.context, &places.alerts).await?, name).await?,
+                });
+                break;
+            }
+        }
+        let log = log.ok_or_else(|| Error::Contended { table: places.alerts.clone(), attempts: ATTEMPTS })?;
         self.progress.stage("delivering for", name);
         let (settled, attempts) = outbox::deliver(&self.config, name, log.pending, now).await;
         if !settled.is_empty() {
-            store::write(&places.alerts, event::to_batch(&settled)?, Mode::Append).await?;
+            store::append(&self.context, &places.alerts, event::to_batch(&settled)?).await?;
         }
         Ok(Report {
             monitor: name.clone(),
@@ -236,43 +248,47 @@ impl Engine {
         })
     }
 
-    async fn read_log(&self, places: &Places, monitor: &str) -> Result<Log> {
-        match store::read(&self.context, &places.alerts).await? {
-            Some(batch) => Log::read(&batch, monitor),
-            None => Ok(Log::default()),
+    /// The events that the rules of a monitor add to the log.
+    async fn evaluate(
+        &self,
+        monitor: &BoundMonitor,
+        places: &Places,
+        log: &Log,
+        now: DateTime<Utc>,
+    ) -> Result<Vec<Event>> {
+        self.progress.stage("evaluating rules of", &monitor.config.name);
+        let name = &monitor.config.name;
+        let rules = &monitor.config.rules;
+        if rules.is_empty() {
+            return Ok(Vec::new());
         }
+        // Vectors and lists, which make up most of a table, are no metric of a rule.
+        let without = ["quantiles", "frequent_items", "non_null_columns"];
+        let (Some(profile), Some(drift)) = (
+            store::read_without(&self.context, &places.profile, &without).await?,
+            store::read_without(&self.context, &places.drift, &without).await?,
+        ) else {
+            return Ok(Vec::new());
+        };
+        let profile = Rows::new(profile, "log_type", monitor.model_id())?;
+        let drift = Rows::new(drift, "drift_type", monitor.model_id())?;
+        let calendar = monitor.calendar();
+        let on = Evaluation { profile: &profile, drift: &drift, calendar, grace: monitor.config.grace, now };
+        let findings = evaluate(rules, &on)?;
+        let ids: Vec<String> =
+            findings.iter().map(|finding| outbox::alert_id(name, &rules[finding.rule].name, finding)).collect();
+        let breaches = describe(&findings, &ids, rules, &on)?;
+        let breaches =
+            breaches.into_iter().zip(&findings).map(|(breach, finding)| (breach, finding.is_newest)).collect();
+        let batch = Batch { config: &self.config, monitor: &monitor.config, places, now };
+        batch.events(breaches, log)
     }
-}
 
-/// A digest of everything that metric rows depend on: rules, notifiers and places may change without a new refresh.
-fn config_digest(monitor: &BoundMonitor) -> String {
-    let config = &monitor.config;
-    let mut hash = Sha256::new();
-    let mut part = |text: String| {
-        hash.update((text.len() as u64).to_le_bytes());
-        hash.update(text);
-    };
-    part(config.table.value.clone());
-    part(format!("{:?}", config.baseline.as_ref().map(|baseline| &baseline.value)));
-    part(format!("{:?} {:?} {:?}", config.timezone, config.week_start, config.grace));
-    part(format!("{:?} {:?} {}", config.precision, config.bins, config.max_slices));
-    part(format!("{:?}", config.kind.timestamp().map(|column| &column.value)));
-    part(format!("{:?}", monitor.model_id()));
-    for granularity in monitor.granularities() {
-        part(granularity.to_string());
+    async fn read_log(&self, alerts: &OwnTable, monitor: &str) -> Result<Log> {
+        let files = alerts.files().iter().map(|file| file.add.clone()).collect();
+        let Some(rows) = alerts.read(&self.context, files, None, None).await? else { return Ok(Log::default()) };
+        let schema = rows.schema();
+        let batches: Vec<_> = rows.try_collect().await?;
+        Log::read(&arrow::compute::concat_batches(&schema, &batches)?, monitor)
     }
-    for slice in &monitor.slices {
-        part(slice.key.clone());
-    }
-    for column in &monitor.columns {
-        part(format!("{} {} {:?}", column.name, column.data_type, column.options));
-    }
-    for column in monitor.baseline.iter().flat_map(|baseline| &baseline.columns) {
-        part(match column {
-            BaselineColumn::Same => "same".to_owned(),
-            BaselineColumn::Missing => "missing".to_owned(),
-            BaselineColumn::Changed { data_type } => format!("changed {data_type}"),
-        });
-    }
-    hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -29,6 +29,28 @@ pub enum Error {
         /// Why.
         source: Box<deltalake::DeltaTableError>,
     },
+    /// The ledger of a monitor is damaged, or another version wrote it: what it holds is computed anew.
+    #[error("the ledger does not read: {message}")]
+    Ledger {
+        /// What is wrong with it.
+        message: String,
+    },
+    /// A metric table does not read; it can be made anew from the ledger.
+    #[error("the metric table {table} does not read: {message}; remove the table, and the next run makes it anew")]
+    MetricTable {
+        /// The table's location.
+        table: String,
+        /// What is wrong with it.
+        message: String,
+    },
+    /// Other writers were faster each time.
+    #[error("{table} was changed by other writers {attempts} times while this one wrote; run again")]
+    Contended {
+        /// The table's location.
+        table: String,
+        /// How often this one tried.
+        attempts: u32,
+    },
     /// A slice expression has more values than the monitor allows.
     #[error("slice {key:?} has more values than max_slices = {limit}; slice by something coarser, or raise max_slices")]
     TooManySlices {
@@ -41,6 +63,12 @@ pub enum Error {
     #[error("{message}")]
     Usage {
         /// What, and the way out.
+        message: String,
+    },
+    /// Columns or windows that could not be read, while others were.
+    #[error("{message}")]
+    Partial {
+        /// One line for each.
         message: String,
     },
     /// Mail, webhooks or jobs that were not delivered; they stay in the outbox.

@@ -16,12 +16,14 @@
 //! | [`cli`] | the commands of `limno` |
 
 pub mod alert;
+pub mod change;
 pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod delivery;
 pub mod engine;
 mod error;
+pub mod ledger;
 pub mod monitor;
 pub mod progress;
 pub mod refresh;

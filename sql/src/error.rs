@@ -45,6 +45,17 @@ pub enum Error {
         /// Why.
         source: Box<DeltaTableError>,
     },
+    /// A Delta table that asks its readers for more than this build can do.
+    #[error(
+        "the Delta table {uri} uses features that this version does not read: {features}; a copy without them can be \
+         monitored"
+    )]
+    Features {
+        /// What was asked for.
+        uri: String,
+        /// Their names.
+        features: String,
+    },
     /// A plan that could not be made or run.
     #[error(transparent)]
     DataFusion(Box<DataFusionError>),

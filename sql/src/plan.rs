@@ -2,8 +2,10 @@
 //!
 //! `scan → window, model, slices → GROUP BY … column_state(column), …`. Every slice expression is a grouping set of
 //! its own. The whole table is not one: each expression cuts it into parts, so the whole is the merge of the parts
-//! of the first, and no value is observed twice for it.
+//! of the first, and no value is observed twice for it. A query can leave out spans of time, or read nothing else.
 
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::sync::Arc;
 
 use arrow::array::{Array, AsArray, RecordBatch};
@@ -13,14 +15,14 @@ use datafusion::datasource::provider_as_source;
 use datafusion::functions::string::expr_fn::concat;
 use datafusion::functions_aggregate::count::count_all;
 use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, cast, grouping_set, lit, when};
-use futures::TryStreamExt;
+use futures::{Stream, StreamExt, TryStreamExt};
 use limno_metrics::column::{ColumnOptions, ColumnState};
 
 use crate::executor::PlanExecutor;
 use crate::expression::SliceExpression;
 use crate::functions::{column_state, to_instant, window_start};
 use crate::source::Source;
-use crate::window::{Calendar, Granularity};
+use crate::window::{Calendar, Granularity, Spans};
 use crate::{Error, Result};
 
 const WINDOW: &str = "__window";
@@ -40,6 +42,22 @@ pub struct StateQuery {
     pub slices: Vec<SliceExpression>,
     /// The columns to profile.
     pub columns: Vec<(String, ColumnOptions)>,
+    /// Which rows.
+    pub within: Within,
+    /// Whether the states over all rows are wanted beside those of the slices.
+    pub with_whole: bool,
+}
+
+/// Which rows of a table a query reads; only tables with a time have parts.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum Within {
+    /// All.
+    #[default]
+    Everything,
+    /// Those of these spans.
+    Only(Spans),
+    /// Those of no such span.
+    Except(Spans),
 }
 
 /// How rows find their window.
@@ -68,6 +86,46 @@ pub struct StateRow {
     pub states: Vec<ColumnState>,
 }
 
+/// The same with encoded states, as they travel and are stored.
+#[derive(Debug, Clone)]
+pub struct EncodedRow {
+    /// Start of the window in microseconds; `None` for rows whose timestamp is null or does not parse.
+    pub window: Option<i64>,
+    /// The model id; `None` if the query has no model column, or for rows whose model id is null.
+    pub model: Option<String>,
+    /// The slice; `None` for all rows.
+    pub slice: Option<SliceOf>,
+    /// Rows.
+    pub rows: u64,
+    /// One state for each column of the query, as [`ColumnState::encode`] writes it.
+    pub states: Vec<Vec<u8>>,
+}
+
+impl EncodedRow {
+    /// # Errors
+    /// When a state does not decode, which would be a defect.
+    pub fn decode(&self) -> Result<StateRow> {
+        let states = self.states.iter().map(|state| ColumnState::decode(state)).collect::<Result<_, _>>()?;
+        Ok(StateRow {
+            window: self.window,
+            model: self.model.clone(),
+            slice: self.slice.clone(),
+            rows: self.rows,
+            states,
+        })
+    }
+
+    fn encode(row: &StateRow) -> Self {
+        Self {
+            window: row.window,
+            model: row.model.clone(),
+            slice: row.slice.clone(),
+            rows: row.rows,
+            states: row.states.iter().map(ColumnState::encode).collect(),
+        }
+    }
+}
+
 /// One value of one slice expression.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SliceOf {
@@ -83,7 +141,7 @@ impl StateQuery {
     /// # Errors
     /// When a column is not there, or has a type that its role does not allow.
     pub fn plan(&self) -> Result<LogicalPlan> {
-        let scan = LogicalPlanBuilder::scan("source", provider_as_source(Arc::clone(&self.source.provider)), None)?;
+        let scan = self.scan()?;
         let schema = scan.schema().as_ref().clone();
         let mut keys = vec![self.window_key(&schema)?.alias(WINDOW)];
         let mut base = vec![ident(WINDOW)];
@@ -112,8 +170,36 @@ impl StateQuery {
         Ok(scan.project(projected)?.aggregate(groups, aggregates)?.build()?)
     }
 
-    /// How many values a slicing expression has, counted no further than one beyond `limit`. Reads only the columns
-    /// of the expression, so that one with too many is refused before a state is built for each.
+    /// The rows that are read.
+    fn scan(&self) -> Result<LogicalPlanBuilder> {
+        let scan = LogicalPlanBuilder::scan("source", provider_as_source(Arc::clone(&self.source.provider)), None)?;
+        let (spans, is_wanted) = match &self.within {
+            Within::Everything => return Ok(scan),
+            Within::Only(spans) => (spans, true),
+            Within::Except(spans) => (spans, false),
+        };
+        let Some(instant) = self.instant(scan.schema())? else {
+            return Err(exec_datafusion_err!("rows without a time have no spans").into());
+        };
+        let at = |micros| lit(ScalarValue::TimestampMicrosecond(Some(micros), Some("UTC".into())));
+        let within = spans
+            .spans()
+            .iter()
+            .map(|span| instant.clone().gt_eq(at(span.start)).and(instant.clone().lt(at(span.end))))
+            .reduce(Expr::or)
+            .unwrap_or_else(|| lit(false));
+        let (dated, undated) = if is_wanted {
+            (within, spans.has_rows_without_time())
+        } else {
+            (Expr::Not(Box::new(within)), !spans.has_rows_without_time())
+        };
+        let condition = if undated { instant.is_null().or(dated) } else { instant.is_not_null().and(dated) };
+        Ok(scan.filter(condition)?)
+    }
+
+    /// How many values a slicing expression has in the rows that have a window, counted no further than one beyond
+    /// `limit`. Reads only the columns of the expression, so that one with too many is refused before a state is built
+    /// for each.
     ///
     /// # Errors
     /// When the plan fails.
@@ -123,19 +209,27 @@ impl StateQuery {
         slice: &SliceExpression,
         limit: usize,
     ) -> Result<usize> {
-        let scan = LogicalPlanBuilder::scan("source", provider_as_source(Arc::clone(&self.source.provider)), None)?;
+        let mut scan = self.scan()?;
+        if let Some(instant) = self.instant(scan.schema())? {
+            scan = scan.filter(instant.is_not_null())?;
+        }
         let values = scan.project([tagged(slice)?.alias(slice_name(0))])?.distinct()?.limit(0, Some(limit + 1))?;
         let stream = executor.execute(values.build()?).await?;
         let batches: Vec<RecordBatch> = stream.try_collect().await.map_err(|error| self.unreadable(error))?;
         Ok(batches.iter().map(RecordBatch::num_rows).sum())
     }
 
+    /// When a row happened, for tables that say so.
+    fn instant(&self, schema: &DFSchema) -> Result<Option<Expr>> {
+        let Some(time) = &self.time else { return Ok(None) };
+        let field = schema.field_with_unqualified_name(&time.column)?;
+        Ok(Some(to_instant(column(schema, &time.column)?, field.data_type(), time.calendar.timezone)?))
+    }
+
     fn window_key(&self, schema: &DFSchema) -> Result<Expr> {
-        let Some(time) = &self.time else {
+        let (Some(time), Some(instant)) = (&self.time, self.instant(schema)?) else {
             return Ok(lit(ScalarValue::TimestampMicrosecond(Some(0), Some("UTC".into()))));
         };
-        let field = schema.field_with_unqualified_name(&time.column)?;
-        let instant = to_instant(column(schema, &time.column)?, field.data_type(), time.calendar.timezone)?;
         Ok(window_start(time.calendar, time.unit).call(vec![instant]))
     }
 
@@ -145,13 +239,43 @@ impl StateQuery {
     /// # Errors
     /// When the plan fails while running.
     pub async fn run(&self, executor: &dyn PlanExecutor) -> Result<Vec<StateRow>> {
-        let stream = executor.execute(self.plan()?).await?;
-        let batches: Vec<RecordBatch> = stream.try_collect().await.map_err(|error| self.unreadable(error))?;
+        let mut batches = std::pin::pin!(self.stream(executor).await?);
         let mut rows = Vec::new();
-        for batch in &batches {
-            self.read(batch, &mut rows)?;
+        while let Some(batch) = batches.next().await {
+            for row in batch? {
+                rows.push(row.decode()?);
+            }
         }
-        if self.slices.is_empty() { Ok(rows) } else { with_whole(rows) }
+        Ok(rows)
+    }
+
+    /// Runs the plan and hands out its rows a batch at a time, in no particular order, with encoded states. Rows over
+    /// the whole table come last.
+    ///
+    /// # Errors
+    /// When the plan cannot be made; later errors come with the stream.
+    pub async fn stream(
+        &self,
+        executor: &dyn PlanExecutor,
+    ) -> Result<impl Stream<Item = Result<Vec<EncodedRow>>> + use<'_>> {
+        let batches = executor.execute(self.plan()?).await?;
+        // The whole is merged from parts, so it is known only once all of them have been seen.
+        let merges_whole = self.with_whole && !self.slices.is_empty();
+        let state = (batches, merges_whole.then(Whole::default));
+        Ok(futures::stream::try_unfold(state, move |(mut batches, mut whole)| async move {
+            match batches.next().await {
+                Some(batch) => {
+                    let batch = batch.map_err(|error| self.unreadable(error))?;
+                    let mut rows = Vec::with_capacity(batch.num_rows());
+                    self.read(&batch, &mut rows)?;
+                    if let Some(whole) = &mut whole {
+                        rows.iter().try_for_each(|row| whole.add(row))?;
+                    }
+                    Ok(Some((rows, (batches, whole))))
+                }
+                None => Ok(whole.take().map(|whole| (whole.into_rows(), (batches, None)))),
+            }
+        }))
     }
 
     /// Failures while running are failures of the data: name the table.
@@ -159,7 +283,7 @@ impl StateQuery {
         Error::Unreadable { uri: self.source.uri.clone(), source: Box::new(source) }
     }
 
-    fn read(&self, batch: &RecordBatch, rows: &mut Vec<StateRow>) -> Result<()> {
+    fn read(&self, batch: &RecordBatch, rows: &mut Vec<EncodedRow>) -> Result<()> {
         let windows = typed(batch, WINDOW)?;
         let windows = windows.as_primitive::<TimestampMicrosecondType>();
         let models = self.model.is_some().then(|| text(batch, MODEL)).transpose()?;
@@ -178,19 +302,15 @@ impl StateQuery {
                     let value = values.as_string::<i32>().value(row).strip_prefix('=').map(str::to_owned);
                     SliceOf { expression, value }
                 });
-            let decoded = states
+            let encoded = states
                 .iter()
                 .zip(&self.columns)
                 .map(|(states, (_, options))| {
                     let states = states.as_binary::<i32>();
-                    if states.is_null(row) {
-                        Ok(ColumnState::empty(options))
-                    } else {
-                        Ok(ColumnState::decode(states.value(row))?)
-                    }
+                    if states.is_null(row) { ColumnState::empty(options).encode() } else { states.value(row).to_vec() }
                 })
-                .collect::<Result<Vec<_>>>()?;
-            rows.push(StateRow {
+                .collect();
+            rows.push(EncodedRow {
                 window: windows.is_valid(row).then(|| windows.value(row)),
                 model: models
                     .as_ref()
@@ -198,32 +318,49 @@ impl StateQuery {
                     .map(|models| models.as_string::<i32>().value(row).to_owned()),
                 slice,
                 rows: u64::try_from(counts.value(row)).unwrap_or(0),
-                states: decoded,
+                states: encoded,
             });
         }
         Ok(())
     }
 }
 
-/// Adds the rows over everything, merged from the parts of the first slice expression.
-fn with_whole(mut rows: Vec<StateRow>) -> Result<Vec<StateRow>> {
-    let mut parts: Vec<&StateRow> =
-        rows.iter().filter(|row| row.slice.as_ref().is_some_and(|slice| slice.expression == 0)).collect();
-    parts.sort_by(|a, b| (a.window, &a.model).cmp(&(b.window, &b.model)));
-    let mut whole: Vec<StateRow> = Vec::new();
-    for part in parts {
-        match whole.last_mut() {
-            Some(last) if last.window == part.window && last.model == part.model => {
-                last.rows += part.rows;
-                for (ours, theirs) in last.states.iter_mut().zip(&part.states) {
+/// The rows over everything, merged from the parts of the first slice expression.
+#[derive(Default)]
+struct Whole {
+    rows: BTreeMap<GroupKey, (u64, Vec<ColumnState>)>,
+}
+
+/// Window and model.
+type GroupKey = (Option<i64>, Option<String>);
+
+impl Whole {
+    fn add(&mut self, part: &EncodedRow) -> Result<()> {
+        if part.slice.as_ref().is_none_or(|slice| slice.expression != 0) {
+            return Ok(());
+        }
+        let part = part.decode()?;
+        match self.rows.entry((part.window, part.model)) {
+            Entry::Vacant(entry) => {
+                entry.insert((part.rows, part.states));
+            }
+            Entry::Occupied(mut entry) => {
+                let (rows, states) = entry.get_mut();
+                *rows += part.rows;
+                for (ours, theirs) in states.iter_mut().zip(&part.states) {
                     ours.merge(theirs)?;
                 }
             }
-            _ => whole.push(StateRow { slice: None, ..part.clone() }),
         }
+        Ok(())
     }
-    rows.append(&mut whole);
-    Ok(rows)
+
+    fn into_rows(self) -> Vec<EncodedRow> {
+        let row = |((window, model), (rows, states))| {
+            EncodedRow::encode(&StateRow { window, model, slice: None, rows, states })
+        };
+        self.rows.into_iter().map(row).collect()
+    }
 }
 
 /// The value of a slice as text. A tag before it keeps the null slice apart from a grouping set that leaves the column

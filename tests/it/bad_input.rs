@@ -50,6 +50,21 @@ fn untouched(place: &Place, ran: &Ran) {
     assert!(!place.path("out").exists(), "something was written: {:?}", place.files("out"));
 }
 
+/// Nothing was written but that the refresh failed, and why.
+#[track_caller]
+fn only_recorded(place: &Place, ran: &Ran, error: &str) {
+    assert_eq!(ran.out, "");
+    let written = place.files("out").into_iter().map(|(path, _)| path);
+    let elsewhere: Vec<_> =
+        written.filter(|path| !path.starts_with(place.path("out/refreshes")) && !path.ends_with(".m.lock")).collect();
+    assert!(elsewhere.is_empty(), "{elsewhere:?}");
+    let rows = place.sql("SELECT result, rows, error FROM refreshes");
+    for row in rows {
+        assert_eq!((&row["result"], &row["rows"]), (&json!("failed"), &json!(0)));
+        assert!(row["error"].as_str().unwrap().contains(error), "{row}");
+    }
+}
+
 /// The number of problems in a message: each has a line of its own that names the file.
 fn problems(message: &str) -> usize {
     message.lines().filter(|line| line.trim_start_matches("error: ").starts_with("limno.toml:")).count()
@@ -152,10 +167,10 @@ fn a_delta_log_that_does_not_read_is_named() {
     std::fs::create_dir_all(place.path("torn/_delta_log")).unwrap();
     place.configure(&monitor("m", "torn", ""));
     let ran = place.limno(&["run"]).fails(1, &["/torn"]);
-    untouched(&place, &ran);
+    only_recorded(&place, &ran, "/torn");
     std::fs::write(place.path("torn/_delta_log/00000000000000000000.json"), "{\"metaData\":").unwrap();
     let ran = place.limno(&["run"]).fails(1, &["/torn"]);
-    untouched(&place, &ran);
+    only_recorded(&place, &ran, "/torn");
 }
 
 /// Cuts a file in half.
@@ -179,7 +194,8 @@ fn a_file_cut_in_half_is_named() {
     place.configure(&monitor("m", "t.parquet", ""));
     let ran = place.limno(&["run"]).fails(1, &["/t.parquet"]);
     assert_eq!(ran.err.lines().count(), 1, "{}", ran.err);
-    untouched(&place, &ran);
+    only_recorded(&place, &ran, "/t.parquet");
+    std::fs::remove_dir_all(place.path("out")).unwrap();
     place.limno(&["check"]).fails(1, &["/t.parquet"]);
     for command in ["compare", "profile"] {
         let path = place.at("t.parquet");
@@ -190,7 +206,8 @@ fn a_file_cut_in_half_is_named() {
     // One that is no Parquet, and one of no bytes at all.
     std::fs::write(place.path("t.parquet"), "time,x\n1,2\n").unwrap();
     let ran = place.limno(&["run"]).fails(1, &["/t.parquet"]);
-    untouched(&place, &ran);
+    only_recorded(&place, &ran, "/t.parquet");
+    std::fs::remove_dir_all(place.path("out")).unwrap();
     std::fs::write(place.path("t.parquet"), "").unwrap();
     refused_once(&place, &monitor("m", "t.parquet", ""), 3, &["monitor.m.table", "/t.parquet is not a table"]);
 }
@@ -201,7 +218,7 @@ fn data_that_break_while_they_are_read_are_named() {
     scribble(&place, "t.parquet");
     place.configure(&monitor("m", "t.parquet", ""));
     let ran = place.limno(&["run"]).fails(1, &["/t.parquet"]);
-    untouched(&place, &ran);
+    only_recorded(&place, &ran, "/t.parquet");
 }
 
 #[test]
@@ -521,7 +538,9 @@ fn one_broken_table_costs_the_other_monitors_nothing() {
         let reports = ran.reports();
         assert_eq!(reports.len(), 1, "{reports:?}");
         assert_eq!((&reports[0]["monitor"], &reports[0]["refreshed"]), (&json!("sound"), &json!(true)));
-        assert_eq!(place.sql("SELECT monitor FROM refreshes"), [json!({ "monitor": "sound" })]);
+        let results = place.sql("SELECT monitor, result FROM refreshes ORDER BY monitor");
+        let result = |monitor: &str, result: &str| json!({ "monitor": monitor, "result": result });
+        assert_eq!(results, [result("broken", "failed"), result("sound", "ok")]);
         assert!(!place.path("out/broken_profile_metrics").exists());
         // Mended, it is refreshed, and the other has nothing new.
         std::fs::remove_file(place.path("broken.parquet")).unwrap();

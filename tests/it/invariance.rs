@@ -17,7 +17,7 @@ use limno_metrics::column::{ColumnKind, ColumnOptions};
 use limno_sql::{
     executor::LocalExecutor,
     expression::parse_slice,
-    plan::{SliceOf, StateQuery, TimeColumn},
+    plan::{SliceOf, StateQuery, TimeColumn, Within},
     session::{self, SessionOptions},
     source::Source,
     window::Calendar,
@@ -118,6 +118,8 @@ fn states(path: &Path, partitions: usize, look: Look) -> Vec<Group> {
             model: look.model.map(str::to_owned),
             slices: look.slices.iter().map(|slice| parse_slice(&context, slice, &over).expect("a slice")).collect(),
             columns: columns.collect(),
+            within: Within::Everything,
+            with_whole: true,
         };
         let rows = query.run(&LocalExecutor::new(context)).await.expect("states");
         let mut groups: Vec<Group> = rows

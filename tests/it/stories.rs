@@ -1,7 +1,10 @@
 //! Whole stories: tables, `limno` as a user calls it, and what arrives in the mail and at the job. Here is what they
 //! share: monitors, notifiers and triggers as text, and small tables.
 
+mod damage;
 mod flights;
+mod foreign;
+mod incremental;
 mod outbox;
 mod precision;
 mod schemas;

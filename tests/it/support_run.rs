@@ -11,11 +11,14 @@ use arrow::array::{Array, ArrayRef, AsArray, Float64Array, RecordBatch, StringAr
 use arrow::compute::{concat_batches, filter_record_batch};
 use arrow::datatypes::TimestampMicrosecondType;
 use chrono::{DateTime, Utc};
-use limno_engine::store::{self, Mode};
+use deltalake::DeltaTableBuilder;
+use deltalake::operations::write::SchemaMode;
+use deltalake::protocol::SaveMode;
 use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use serde_json::Value;
 use tempfile::TempDir;
+use url::Url;
 
 /// The values of variables that `tests/run` sets, or a skip that shows also when everything passes.
 pub(crate) fn components<const N: usize>(variables: [&str; N]) -> Option<[String; N]> {
@@ -160,10 +163,18 @@ impl Place {
         self.at(name)
     }
 
-    /// Appends a commit to a Delta table.
+    /// Appends a commit to a Delta table, as another writer does it.
     pub(crate) fn delta(&self, name: &str, rows: &RecordBatch) -> String {
+        let path = self.path(name);
+        std::fs::create_dir_all(&path).unwrap();
         let runtime = tokio::runtime::Runtime::new().unwrap();
-        runtime.block_on(store::write(&self.at(name), rows.clone(), Mode::Append)).unwrap();
+        runtime.block_on(async {
+            let builder = DeltaTableBuilder::from_url(Url::from_directory_path(&path).unwrap()).unwrap();
+            let is_there = path.join("_delta_log").exists();
+            let table = if is_there { builder.load().await } else { builder.build() };
+            let write = table.unwrap().write([rows.clone()]).with_save_mode(SaveMode::Append);
+            write.with_schema_mode(SchemaMode::Merge).await.unwrap();
+        });
         self.at(name)
     }
 }

@@ -7,6 +7,7 @@
 pub mod email;
 pub mod event;
 mod format;
+pub mod mark;
 pub mod message;
 pub mod outbox;
 mod template;

@@ -42,6 +42,8 @@ pub enum Command {
     Check(CheckArgs),
     /// Refresh the metric tables once, evaluate the rules, send what is due
     Run(RunArgs),
+    /// Drop the states, rows and files that the monitors' retention does not keep
+    Vacuum(VacuumArgs),
     /// Print the drift between two tables or files, without any configuration
     Compare(CompareArgs),
     /// Print the profile of one table or file, without any configuration
@@ -75,9 +77,23 @@ pub struct RunArgs {
     /// Recompute every window from the table's data
     #[arg(long)]
     pub full_refresh: bool,
+    /// Say what would be read, and read and write nothing
+    #[arg(long, conflicts_with = "fail_on_alert")]
+    pub plan: bool,
     /// Exit with code 3 when a rule fired
     #[arg(long)]
     pub fail_on_alert: bool,
+}
+
+/// `limno vacuum`
+#[derive(Debug, ClapArgs)]
+pub struct VacuumArgs {
+    /// The monitors whose tables are looked at; all if none is named
+    #[arg(value_name = "MONITOR")]
+    pub monitors: Vec<String>,
+    /// Say what would go, and change nothing
+    #[arg(long)]
+    pub dry_run: bool,
 }
 
 /// `limno compare`

@@ -12,9 +12,13 @@ use arrow::compute::concat_batches;
 use arrow::datatypes::TimestampMicrosecondType;
 use bytes::Bytes;
 use chrono::{DateTime, Datelike};
+use deltalake::protocol::SaveMode;
+use deltalake::{DeltaTableBuilder, DeltaTableError};
 use limno_sql::catalog;
 use limno_sql::session::{self, SessionOptions};
+use limno_sql::source::has_commits;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use url::Url;
 
 use super::Outcome;
 use super::args::DemoArgs;
@@ -27,7 +31,6 @@ use crate::clock::SystemClock;
 use crate::config::{Config, ProcessEnv};
 use crate::engine::Engine;
 use crate::progress::Progress;
-use crate::store::{self, Mode};
 use crate::{Error, Result};
 
 /// The flights; `fixtures/data/README.md` has their provenance.
@@ -75,20 +78,32 @@ async fn prepare(folder: &Path, progress: &Progress) -> Result<std::path::PathBu
             ),
         });
     }
-    let place = |name: &str| folder.join(name).to_string_lossy().into_owned();
     let flights = read_flights()?;
     for (index, month) in by_month(&flights)?.into_iter().enumerate() {
         progress.stage("writing", &format!("month {} of the flights", index + 1));
         if index == 0 {
-            store::write(&place("flights_january"), month.clone(), Mode::Append).await?;
+            append(&folder.join("flights_january"), month.clone()).await?;
         }
-        store::write(&place("flights"), month, Mode::Append).await?;
+        append(&folder.join("flights"), month).await?;
     }
     // Last, and in one step: a folder with a configuration is a finished one.
     let partial = folder.join("limno.toml.partial");
     std::fs::write(&partial, configuration(&folder))?;
     std::fs::rename(&partial, &file)?;
     Ok(folder)
+}
+
+/// Appends to a table as its owner would, with all the statistics that a log can have.
+async fn append(path: &Path, rows: RecordBatch) -> Result<()> {
+    let failed =
+        |source: DeltaTableError| Error::Write { table: path.to_string_lossy().into_owned(), source: Box::new(source) };
+    std::fs::create_dir_all(path)?;
+    let url =
+        Url::from_directory_path(path).map_err(|()| failed(DeltaTableError::generic("the path is not absolute")))?;
+    let builder = DeltaTableBuilder::from_url(url).map_err(failed)?;
+    let table = if has_commits(path) { builder.load().await } else { builder.build() };
+    table.map_err(failed)?.write([rows]).with_save_mode(SaveMode::Append).await.map_err(failed)?;
+    Ok(())
 }
 
 fn read_flights() -> Result<RecordBatch> {

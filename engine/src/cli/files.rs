@@ -5,7 +5,7 @@ use std::sync::Arc;
 use limno_metrics::column::{ColumnKind, ColumnOptions, spark_type_name};
 use limno_metrics::profile::FrozenColumn;
 use limno_sql::executor::LocalExecutor;
-use limno_sql::plan::StateQuery;
+use limno_sql::plan::{StateQuery, Within};
 use limno_sql::session::{self, SessionOptions};
 use limno_sql::source::Source;
 
@@ -73,6 +73,8 @@ impl Table {
             model: None,
             slices: Vec::new(),
             columns: columns.iter().map(|(name, _, options)| (name.clone(), *options)).collect(),
+            within: Within::Everything,
+            with_whole: true,
         };
         // An empty table yields no group at all: its states are empty.
         let row = query.run(&LocalExecutor::new(context)).await?.pop();

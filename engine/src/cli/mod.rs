@@ -6,9 +6,11 @@ mod compare;
 mod demo;
 mod files;
 pub mod output;
+mod plan;
 mod profile;
 mod run;
 mod sql;
+mod vacuum;
 
 use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
@@ -87,6 +89,7 @@ async fn execute(args: Args) -> Result<Outcome> {
         Command::Demo(demo) => demo::execute(demo, &mut out).await,
         Command::Check(check) => check::execute(&engine(&args)?, check, &mut out).await,
         Command::Run(run) => run::execute(&engine(&args)?, run, &mut out).await,
+        Command::Vacuum(vacuum) => vacuum::execute(&engine(&args)?, vacuum, &mut out).await,
         Command::Compare(compare) => compare::execute(compare, &mut out).await,
         Command::Profile(profile) => profile::execute(profile, &mut out).await,
         Command::Sql(sql) => sql::execute(&engine(&args)?, sql, &mut out).await,

@@ -5,19 +5,26 @@ use std::io::Write;
 use serde_json::{Value, json};
 
 use super::args::RunArgs;
-use super::{Outcome, is_interactive};
+use super::{Outcome, is_interactive, plan};
 use crate::config::MonitorConfig;
 use crate::engine::{Engine, Report};
+use crate::refresh::{RefreshRow, Stages};
 use crate::{Error, Result};
 
 pub(super) async fn execute(engine: &Engine, args: &RunArgs, out: &mut dyn Write) -> Result<Outcome> {
     let monitors = select(engine, &args.monitors)?;
     let mut errors = Vec::new();
     let mut has_fired = false;
+    if args.plan {
+        return plan::execute(engine, &monitors, args.full_refresh, out).await;
+    }
     for (name, bound) in engine.bind_all(&monitors).await? {
         let result = match bound {
             Ok(bound) => engine.run(&bound, args.full_refresh).await,
-            Err(error) => Err(error),
+            Err(error) => {
+                engine.record_failure(&name, &error).await;
+                Err(error)
+            }
         };
         // One monitor's failure never costs another its refresh.
         match result {
@@ -25,6 +32,10 @@ pub(super) async fn execute(engine: &Engine, args: &RunArgs, out: &mut dyn Write
                 has_fired |= report.new_breaches > 0;
                 let failures = report.failures();
                 print(&report, out)?;
+                if let Some(trouble) = report.refreshed.as_ref().and_then(|row| row.error.clone()) {
+                    let message = format!("{trouble}\nrecorded in the table refreshes; the next run tries it again");
+                    errors.push((name.clone(), Error::Partial { message }));
+                }
                 if !failures.is_empty() {
                     let lines = failures.join("\n");
                     let message =
@@ -62,17 +73,7 @@ fn print(report: &Report, out: &mut dyn Write) -> Result<()> {
 pub(super) fn sentence(report: &Report) -> String {
     let mut text = match &report.refreshed {
         None => format!("{}: nothing new", report.monitor),
-        Some(row) => {
-            let mut text = format!("{}: {} rows in {} windows", report.monitor, row.rows, row.windows);
-            if row.rows_without_window > 0 {
-                text.push_str(&format!(
-                    " ({} rows have no window: their timestamp is null or does not parse)",
-                    row.rows_without_window
-                ));
-            }
-            text.push_str(&format!(", {} profile and {} drift rows", row.profile_rows, row.drift_rows));
-            text
-        }
+        Some(row) => refreshed(row),
     };
     text.push_str(&format!("; {} new breaches", report.new_breaches));
     if report.historical_breaches > 0 {
@@ -84,6 +85,42 @@ pub(super) fn sentence(report: &Report) -> String {
             text.push_str(&format!("; {verb} {} ({detail})", attempt.target));
         }
     }
+    text
+}
+
+/// What a refresh did, for people.
+fn refreshed(row: &RefreshRow) -> String {
+    let mut text = if row.files_read == 0 {
+        format!("{}: {} windows, no data file read", row.monitor, row.windows)
+    } else {
+        let files = if row.files_read == 1 { "file" } else { "files" };
+        let bytes = bytesize::ByteSize(u64::try_from(row.bytes_read).unwrap_or(0));
+        let (monitor, rows, windows, read) = (&row.monitor, row.rows, row.windows, row.files_read);
+        format!("{monitor}: {rows} rows in {windows} windows, from {read} {files} of {bytes}")
+    };
+    if let (Some("full"), Some(reason)) = (row.mode, &row.reason) {
+        text.push_str(&format!(" ({reason})"));
+    }
+    if row.rows_without_window > 0 {
+        text.push_str(&format!(
+            " ({} rows have no window: their timestamp is null or does not parse)",
+            row.rows_without_window
+        ));
+    }
+    if row.late_rows > 0 {
+        text.push_str(&format!(" ({} rows came late)", row.late_rows));
+    }
+    if row.rows_before_retention > 0 {
+        let rows = row.rows_before_retention;
+        text.push_str(&format!(" ({rows} rows came for windows whose states were dropped, and change nothing)"));
+    }
+    let Stages { planning, reading, merging, measuring } = row.stages;
+    text.push_str(&format!(
+        ", {} profile and {} drift rows in {:.1} s",
+        row.profile_rows,
+        row.drift_rows,
+        planning + reading + merging + measuring
+    ));
     text
 }
 
@@ -113,13 +150,31 @@ fn line(report: &Report) -> Value {
         "deliveries": attempts,
     });
     if let (Some(row), Some(object)) = (&report.refreshed, object.as_object_mut()) {
-        object.insert("commit_version".to_owned(), json!(row.commit_version));
-        object.insert("monitor_version".to_owned(), json!(row.monitor_version));
-        object.insert("rows".to_owned(), json!(row.rows));
-        object.insert("rows_without_window".to_owned(), json!(row.rows_without_window));
-        object.insert("windows".to_owned(), json!(row.windows));
-        object.insert("profile_rows".to_owned(), json!(row.profile_rows));
-        object.insert("drift_rows".to_owned(), json!(row.drift_rows));
+        let Stages { planning, reading, merging, measuring } = row.stages;
+        let details = json!({
+            "result": row.result,
+            "mode": row.mode,
+            "reason": row.reason,
+            "from_version": row.from_version,
+            "commit_version": row.commit_version,
+            "ledger_version": row.ledger_version,
+            "monitor_version": row.monitor_version,
+            "files_read": row.files_read,
+            "bytes_read": row.bytes_read,
+            "rows": row.rows,
+            "rows_without_window": row.rows_without_window,
+            "late_rows": row.late_rows,
+            "rows_before_retention": row.rows_before_retention,
+            "windows": row.windows,
+            "profile_rows": row.profile_rows,
+            "drift_rows": row.drift_rows,
+            "planning_seconds": planning,
+            "reading_seconds": reading,
+            "merging_seconds": merging,
+            "measuring_seconds": measuring,
+            "error": row.error,
+        });
+        object.extend(details.as_object().cloned().unwrap_or_default());
     }
     object
 }

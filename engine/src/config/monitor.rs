@@ -13,7 +13,13 @@ use super::columns::{ColumnSelection, Precision, read_columns, read_precision};
 use super::kind::{MonitorKind, read_kind};
 use super::problem::{name_hint, quoted};
 use super::raw::{Value, choice};
+use super::retention::{Retention, read_retention};
 use super::rule::{RuleConfig, RuleContext, read_rule};
+
+/// What a refresh may take in memory for its states, unless something else is said.
+const DEFAULT_MEMORY: u64 = 2 << 30;
+/// The least that makes sense: a state for each partition of the data, and rows on their way.
+const SMALLEST_MEMORY: u64 = 16 << 20;
 
 /// One `[monitor.NAME]`.
 #[derive(Debug, Clone)]
@@ -42,6 +48,10 @@ pub struct MonitorConfig {
     pub week_start: Weekday,
     /// How long after its end a window is still incomplete.
     pub grace: Duration,
+    /// Bytes that the states of a refresh may take in memory, about; more go to files, or are made in several passes.
+    pub memory: u64,
+    /// How long what is kept.
+    pub retention: Retention,
     /// How finely the distributions are kept.
     pub precision: Precision,
     /// The bins of the population stability index of numeric columns: 2 to 1000, or 1 to 999 finite, strictly
@@ -75,6 +85,8 @@ pub(super) fn read_monitor(name: &str, value: &Value<'_>, known: &Known<'_>) -> 
     let schedule = section.take("schedule").and_then(|value| read_schedule(&value));
     let week_start = section.take("week_start").and_then(|value| choice(&value, WEEKDAYS));
     let grace = section.take("grace").and_then(|value| value.duration());
+    let memory = section.take("memory").and_then(|value| value.bytes(SMALLEST_MEMORY));
+    let retention = section.take("retention").and_then(|value| read_retention(&value));
     let precision = read_precision(&mut section);
     let bins = section.take("bins").and_then(|value| read_bins(&value));
     let kind = read_kind(&mut section);
@@ -104,6 +116,8 @@ pub(super) fn read_monitor(name: &str, value: &Value<'_>, known: &Known<'_>) -> 
         timezone: timezone.unwrap_or(Tz::UTC),
         week_start: week_start.unwrap_or(Weekday::Mon),
         grace: grace.unwrap_or_default(),
+        memory: memory.unwrap_or(DEFAULT_MEMORY),
+        retention: retention.unwrap_or_default(),
         precision,
         bins: bins.unwrap_or_default(),
         kind: kind?,

@@ -265,6 +265,24 @@ impl<'a> Value<'a> {
         duration
     }
 
+    /// A size such as `"512 MiB"`, in bytes.
+    pub(super) fn bytes(&self, least: u64) -> Option<u64> {
+        let example = || Some("write a size such as \"512 MiB\" or \"4 GiB\"".to_owned());
+        let Some(text) = self.raw.as_str() else {
+            self.wrong_type("a size", example());
+            return None;
+        };
+        let Ok(size) = text.parse::<bytesize::ByteSize>() else {
+            self.report(format!("{} is not a size", quoted(text)), example());
+            return None;
+        };
+        if size.as_u64() < least {
+            self.report(format!("expected at least {}, found {}", bytesize::ByteSize(least), quoted(text)), None);
+            return None;
+        }
+        Some(size.as_u64())
+    }
+
     /// A length of time above zero.
     pub(super) fn timeout(&self) -> Option<Duration> {
         let timeout = self.duration()?;

@@ -313,7 +313,7 @@ fn unknown_keys_are_named_with_the_nearest_valid_one() {
         &monitor_with("zzz = 1").replace("timestamp", "timestmp"),
         &[
             "limno.toml:4: monitor.m.zzz: unknown key `zzz`",
-            "  hint: valid names: table, output, baseline, columns, slices, max_slices, timezone, schedule, week_start, grace, precision, max_buckets, bins, snapshot, time_series, inference_log, rule",
+            "  hint: valid names: table, output, baseline, columns, slices, max_slices, timezone, schedule, week_start, grace, memory, retention, precision, max_buckets, bins, snapshot, time_series, inference_log, rule",
             "limno.toml:6: monitor.m.time_series.timestmp: unknown key `timestmp`",
             "  hint: did you mean `timestamp`?",
         ],
@@ -959,4 +959,32 @@ fn words_are_ordered_shown_and_parsed() {
     }
     let error = "loud".parse::<Severity>().expect_err("no severity");
     assert_eq!(error.to_string(), "`loud` is none of info, warning, critical");
+}
+
+#[test]
+fn sizes_and_retention_are_read_and_checked() {
+    let text = |lines: &str| format!("[monitor.m]\ntable = \"t\"\noutput = \"o\"\nsnapshot = {{}}\n{lines}\n");
+    let parse = |lines: &str| Config::parse(&text(lines), "limno.toml", &ProcessEnv);
+    let config =
+        parse("memory = \"64 MiB\"\nretention = { states = \"90days\", rows = \"2years\", files = \"1day\" }").unwrap();
+    let monitor = &config.monitors[0];
+    assert_eq!(monitor.memory, 64 << 20);
+    let days = |days: u64| Duration::from_secs(days * 86_400);
+    assert_eq!(monitor.retention.states(), Some(days(90)));
+    assert_eq!(monitor.retention.files, days(1));
+    let default = &parse("").unwrap().monitors[0];
+    assert_eq!((default.memory, default.retention), (2 << 30, Retention::default()));
+    let rows_alone = &parse("retention = { rows = \"30days\" }").unwrap().monitors[0];
+    assert_eq!(rows_alone.retention.states(), Some(days(30)), "states go with their rows");
+    for (lines, message) in [
+        ("memory = 5", "expected a size"),
+        ("memory = \"much\"", "is not a size"),
+        ("memory = \"1 MiB\"", "expected at least 16.0 MiB"),
+        ("retention = { states = \"60days\", rows = \"30days\" }", "longer than the rows"),
+        ("retention = { files = \"5m\" }", "may still be read"),
+        ("retention = { state = \"5m\" }", "unknown key `state`"),
+    ] {
+        let problems = parse(lines).unwrap_err().to_string();
+        assert!(problems.contains(message), "{lines}: {problems}");
+    }
 }

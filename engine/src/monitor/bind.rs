@@ -7,7 +7,7 @@ use limno_metrics::column::{ColumnKind, ColumnOptions, spark_type_name};
 use limno_metrics::schema::{drift_schema, profile_schema};
 use limno_sql::expression::{SliceExpression, parse_slice};
 use limno_sql::functions::to_instant;
-use limno_sql::plan::{StateQuery, TimeColumn};
+use limno_sql::plan::{StateQuery, TimeColumn, Within};
 use limno_sql::source::Source;
 use limno_sql::window::{Calendar, Granularity, unit};
 
@@ -103,6 +103,8 @@ impl BoundMonitor {
             model: self.model_id().map(str::to_owned),
             slices: self.slices.clone(),
             columns: self.columns.iter().map(|column| (column.name.clone(), column.options)).collect(),
+            within: Within::Everything,
+            with_whole: true,
         }
     }
 
@@ -123,6 +125,8 @@ impl BoundMonitor {
             model: baseline.model.clone(),
             slices: baseline.slices.iter().map(|(_, slice)| slice.clone()).collect(),
             columns,
+            within: Within::Everything,
+            with_whole: true,
         })
     }
 }

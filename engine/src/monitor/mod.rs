@@ -1,6 +1,7 @@
 //! A configured monitor bound to real tables: columns found, slices parsed, types known.
 
 mod bind;
+mod definition;
 
 pub use bind::{BaselineColumn, BoundBaseline, BoundColumn, BoundMonitor, bind};
 
@@ -18,10 +19,14 @@ pub struct Places {
     pub profile: String,
     /// The drift metrics.
     pub drift: String,
+    /// The states that both are made from.
+    pub ledger: String,
     /// Alerts of all monitors with this output.
     pub alerts: String,
     /// Refreshes of all monitors with this output.
     pub refreshes: String,
+    /// The file that a process locks while it refreshes the monitor.
+    pub lock: String,
 }
 
 impl Places {
@@ -33,17 +38,20 @@ impl Places {
         Self {
             profile: format!("{output}/{name}_profile_metrics"),
             drift: format!("{output}/{name}_drift_metrics"),
+            ledger: format!("{output}/{name}_ledger"),
             alerts: format!("{output}/{ALERTS}"),
             refreshes: format!("{output}/{REFRESHES}"),
+            lock: format!("{output}/.{name}.lock"),
         }
     }
 
     /// The tables under the names that queries use.
     #[must_use]
-    pub fn named(&self, monitor: &MonitorConfig) -> [(String, String); 4] {
+    pub fn named(&self, monitor: &MonitorConfig) -> [(String, String); 5] {
         [
             (format!("{}_profile_metrics", monitor.name), self.profile.clone()),
             (format!("{}_drift_metrics", monitor.name), self.drift.clone()),
+            (format!("{}_ledger", monitor.name), self.ledger.clone()),
             (ALERTS.to_owned(), self.alerts.clone()),
             (REFRESHES.to_owned(), self.refreshes.clone()),
         ]

@@ -1,61 +1,101 @@
-//! The table `refreshes`: one row for each refresh, and with it the version up to which a monitor has been processed.
+//! The table `refreshes`: one row for each refresh that changed something or failed.
 //!
-//! The row is written last. A refresh that was cut off has left none, so the next one does all of it again; it writes
-//! the same rows, and alerts are found once by their ids.
+//! It is for people. What a refresh starts from stands in the ledger, so a row that was never written costs nothing.
 
 use std::sync::{Arc, LazyLock};
 
-use arrow::array::{Array, ArrayRef, AsArray, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray};
-use arrow::datatypes::{DataType, Field, Int64Type, Schema, SchemaRef, TimestampMicrosecondType};
+use arrow::array::{ArrayRef, Float64Array, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use limno_metrics::schema::timestamp;
 
-use crate::{Error, Result};
+use crate::Result;
 
 /// One refresh.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct RefreshRow {
     /// The monitor.
     pub monitor: String,
     /// When, in microseconds.
     pub refreshed_at: i64,
+    /// `ok`, `partial` if some columns or windows could not be read and are tried again, or `failed`.
+    pub result: &'static str,
+    /// `incremental` or `full`; `None` if it failed before that was known.
+    pub mode: Option<&'static str>,
+    /// Why a full one.
+    pub reason: Option<String>,
+    /// Delta version of the monitored table that was processed before; `None` on a first refresh and for files.
+    pub from_version: Option<i64>,
     /// Delta version of the monitored table; `None` for files.
     pub commit_version: Option<i64>,
-    /// What was read: the table's identity and version, or the files.
-    pub source_version: String,
-    /// The same of the baseline.
-    pub baseline_version: Option<String>,
-    /// Digest of everything in the configuration that metric rows depend on.
-    pub config_digest: String,
+    /// Version of the ledger that holds the states.
+    pub ledger_version: Option<i64>,
     /// Counts the configurations of the monitor, from 0.
     pub monitor_version: i64,
-    /// Rows read.
+    /// Data files read, of the monitored table and the baseline.
+    pub files_read: i64,
+    /// Their size.
+    pub bytes_read: i64,
+    /// Rows read of the monitored table.
     pub rows: i64,
-    /// Rows whose timestamp is null or does not parse.
+    /// Of those, rows whose timestamp is null or does not parse.
     pub rows_without_window: i64,
-    /// Windows.
+    /// Of those, rows in windows that were complete before.
+    pub late_rows: i64,
+    /// Rows that came for windows whose states had been dropped: they change nothing any more.
+    pub rows_before_retention: i64,
+    /// Windows whose rows were written.
     pub windows: i64,
-    /// Rows of the profile table.
+    /// Rows written to the profile table.
     pub profile_rows: i64,
-    /// Rows of the drift table.
+    /// Rows written to the drift table.
     pub drift_rows: i64,
+    /// How long it took.
+    pub stages: Stages,
+    /// Why it failed, or what could not be read.
+    pub error: Option<String>,
+}
+
+/// Seconds by stage.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Stages {
+    /// To find what to read.
+    pub planning: f64,
+    /// To read it.
+    pub reading: f64,
+    /// To merge it into the ledger.
+    pub merging: f64,
+    /// To write the metric tables.
+    pub measuring: f64,
 }
 
 static SCHEMA: LazyLock<SchemaRef> = LazyLock::new(|| {
     let string = |name: &str| Field::new(name, DataType::Utf8, true);
     let bigint = |name: &str| Field::new(name, DataType::Int64, true);
+    let double = |name: &str| Field::new(name, DataType::Float64, true);
     Arc::new(Schema::new(vec![
         string("monitor"),
         Field::new("refreshed_at", timestamp(), true),
+        string("result"),
+        string("mode"),
+        string("reason"),
+        bigint("from_version"),
         bigint("commit_version"),
-        string("source_version"),
-        string("baseline_version"),
-        string("config_digest"),
+        bigint("ledger_version"),
         bigint("monitor_version"),
+        bigint("files_read"),
+        bigint("bytes_read"),
         bigint("rows"),
         bigint("rows_without_window"),
+        bigint("late_rows"),
+        bigint("rows_before_retention"),
         bigint("windows"),
         bigint("profile_rows"),
         bigint("drift_rows"),
+        double("planning_seconds"),
+        double("reading_seconds"),
+        double("merging_seconds"),
+        double("measuring_seconds"),
+        string("error"),
     ]))
 });
 
@@ -67,65 +107,32 @@ impl RefreshRow {
     pub fn to_batch(&self) -> Result<RecordBatch> {
         let string = |value: Option<&str>| -> ArrayRef { Arc::new(StringArray::from(vec![value])) };
         let bigint = |value: Option<i64>| -> ArrayRef { Arc::new(Int64Array::from(vec![value])) };
+        let double = |value: f64| -> ArrayRef { Arc::new(Float64Array::from(vec![value])) };
         let columns = vec![
             string(Some(&self.monitor)),
             Arc::new(TimestampMicrosecondArray::from(vec![self.refreshed_at]).with_timezone("UTC")),
+            string(Some(self.result)),
+            string(self.mode),
+            string(self.reason.as_deref()),
+            bigint(self.from_version),
             bigint(self.commit_version),
-            string(Some(&self.source_version)),
-            string(self.baseline_version.as_deref()),
-            string(Some(&self.config_digest)),
+            bigint(self.ledger_version),
             bigint(Some(self.monitor_version)),
+            bigint(Some(self.files_read)),
+            bigint(Some(self.bytes_read)),
             bigint(Some(self.rows)),
             bigint(Some(self.rows_without_window)),
+            bigint(Some(self.late_rows)),
+            bigint(Some(self.rows_before_retention)),
             bigint(Some(self.windows)),
             bigint(Some(self.profile_rows)),
             bigint(Some(self.drift_rows)),
+            double(self.stages.planning),
+            double(self.stages.reading),
+            double(self.stages.merging),
+            double(self.stages.measuring),
+            string(self.error.as_deref()),
         ];
         Ok(RecordBatch::try_new(Arc::clone(&SCHEMA), columns)?)
-    }
-
-    /// The latest row of `monitor`.
-    ///
-    /// # Errors
-    /// When the table is not of this shape.
-    pub fn latest(batch: &RecordBatch, monitor: &str) -> Result<Option<Self>> {
-        let typed = |name: &str, data_type: &DataType| -> Result<ArrayRef> {
-            let values = batch.column_by_name(name).ok_or_else(|| Error::Usage {
-                message: format!("the table of refreshes has no column {name}: it was not written by limno"),
-            })?;
-            Ok(arrow::compute::cast(values, data_type)?)
-        };
-        let string = |name: &str| typed(name, &DataType::Utf8);
-        let bigint = |name: &str| typed(name, &DataType::Int64);
-        let (monitors, times) = (string("monitor")?, typed("refreshed_at", &timestamp())?);
-        let (monitors, times) = (monitors.as_string::<i32>(), times.as_primitive::<TimestampMicrosecondType>());
-        let versions = bigint("monitor_version")?;
-        let versions = versions.as_primitive::<Int64Type>();
-        let own = (0..batch.num_rows()).filter(|&row| monitors.value(row) == monitor);
-        let Some(row) = own.max_by_key(|&row| (times.value(row), versions.value(row))) else { return Ok(None) };
-        let text = |name: &str| -> Result<Option<String>> {
-            let values = string(name)?;
-            let values = values.as_string::<i32>();
-            Ok(values.is_valid(row).then(|| values.value(row).to_owned()))
-        };
-        let number = |name: &str| -> Result<Option<i64>> {
-            let values = bigint(name)?;
-            let values = values.as_primitive::<Int64Type>();
-            Ok(values.is_valid(row).then(|| values.value(row)))
-        };
-        Ok(Some(Self {
-            monitor: monitor.to_owned(),
-            refreshed_at: times.value(row),
-            commit_version: number("commit_version")?,
-            source_version: text("source_version")?.unwrap_or_default(),
-            baseline_version: text("baseline_version")?,
-            config_digest: text("config_digest")?.unwrap_or_default(),
-            monitor_version: versions.value(row),
-            rows: number("rows")?.unwrap_or(0),
-            rows_without_window: number("rows_without_window")?.unwrap_or(0),
-            windows: number("windows")?.unwrap_or(0),
-            profile_rows: number("profile_rows")?.unwrap_or(0),
-            drift_rows: number("drift_rows")?.unwrap_or(0),
-        }))
     }
 }

@@ -1,16 +1,47 @@
-//! One refresh of one monitor: states by window, model and slice, then the rows of both metric tables.
+//! One refresh of one monitor: from what became of its tables to the rows of both metric tables.
 //!
-//! The rows are a pure function of the states and the configuration; a refresh writes them and nothing else.
+//! | module | holds |
+//! |---|---|
+//! | [`plan`] | what is read, and what of the ledger stays |
+//! | [`read`], [`isolate`], [`spool`] | the scans, what of them fails, and their states on the way into the ledger |
+//! | [`update`] | the commit of the ledger: the point at which a refresh has happened |
+//! | [`changed`], [`cells`], [`rows`], [`metrics`] | from the ledger to the metric tables |
+//! | [`run`] | the steps in order, again where another writer was faster |
+//! | [`log`] | the table `refreshes` |
+//! | [`vacuum`] | what is too old goes |
 
-mod assemble;
+mod cells;
+mod changed;
 mod drift_rows;
+mod isolate;
 mod log;
+mod metrics;
+mod plan;
 mod profile_rows;
-mod runner;
+mod read;
+mod rows;
+mod run;
+mod spool;
+mod update;
+mod vacuum;
 
-pub use assemble::{Cell, CellKey, ModelKey, assemble, assemble_whole};
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use limno_sql::window::Window;
+
 pub use drift_rows::{DriftRow, drift_batch};
-pub use log::RefreshRow;
+pub use log::{RefreshRow, Stages};
+pub use plan::{Mode, Part, RefreshPlan, Takes};
 pub use profile_rows::{ProfileRow, profile_batch};
-pub use runner::{MetricRows, Refreshed, refresh};
-pub(crate) use runner::{compare_columns, is_complete};
+pub(crate) use rows::compare_columns;
+pub use run::{Refresh, Refreshed};
+pub(crate) use vacuum::Vacuum;
+pub use vacuum::Vacuumed;
+
+/// Whether a window has ended, grace included.
+#[must_use]
+pub(crate) fn is_complete(window: &Window, grace: Duration, now: DateTime<Utc>) -> bool {
+    let grace = i64::try_from(grace.as_micros()).unwrap_or(i64::MAX);
+    window.end.saturating_add(grace) <= now.timestamp_micros()
+}

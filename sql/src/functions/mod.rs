@@ -7,7 +7,7 @@ mod window_start;
 
 pub use column_merge::column_merge;
 pub use column_state::column_state;
-pub use window_start::{to_instant, window_start};
+pub use window_start::{instant_of_logged, to_instant, window_start};
 
 use datafusion::prelude::SessionContext;
 use limno_metrics::column::{ColumnKind, ColumnOptions};

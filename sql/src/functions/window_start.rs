@@ -201,6 +201,23 @@ fn each(
     }
 }
 
+/// The instant that a value of a time column stands for, as a table's log writes it among the statistics of a file or as
+/// a partition's value: the same that [`to_instant`] finds for the value itself. `None` if the text is no such value.
+#[must_use]
+pub fn instant_of_logged(text: &str, data_type: &DataType, timezone: Tz) -> Option<i64> {
+    match data_type {
+        // A log has instants in UTC, with a zone or without.
+        DataType::Timestamp(..) => instant_of_text(Tz::UTC, text),
+        DataType::Date32 | DataType::Date64 => {
+            let date: NaiveDate = text.trim().parse().ok()?;
+            first_instant(timezone, date.and_time(chrono::NaiveTime::MIN))
+        }
+        DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => instant_of_text(timezone, text),
+        DataType::Dictionary(_, values) => instant_of_logged(text, values, timezone),
+        _ => None,
+    }
+}
+
 /// The first instant of a day, counted from 1970-01-01.
 fn midnight(timezone: Tz, day: i64) -> Option<i64> {
     let wall = DateTime::from_timestamp_micros(day.checked_mul(MICROS_A_DAY)?)?;

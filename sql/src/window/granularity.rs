@@ -82,6 +82,26 @@ impl Granularity {
         }
     }
 
+    /// A length in microseconds that no window of this granularity exceeds, whatever the clocks do.
+    #[must_use]
+    pub fn longest(self) -> i64 {
+        const MICROS_A_DAY: i64 = 86_400_000_000;
+        let count = i64::from(self.parts().1.max(1));
+        let days = match self {
+            Self::Minutes(_) | Self::Hours(_) => {
+                let minutes = self.minutes().unwrap_or(MINUTES_A_DAY);
+                let steps = i64::try_from(minutes).unwrap_or(i64::MAX).saturating_mul(60_000_000);
+                // Longer ones follow the wall clock, which can stand still for a day.
+                return if minutes <= MINUTES_AN_HOUR { steps } else { steps.saturating_add(MICROS_A_DAY) };
+            }
+            Self::Days(_) => 1,
+            Self::Weeks(_) => 7,
+            Self::Months(_) => 31,
+            Self::Years(_) => 366,
+        };
+        (days * count + 1).saturating_mul(MICROS_A_DAY)
+    }
+
     /// Of all granularities that are cut at the same instants, the one with the greatest unit.
     fn canonical(self) -> Self {
         match self {

@@ -2,7 +2,9 @@
 
 mod calendar;
 mod granularity;
+mod span;
 
 pub use calendar::{Calendar, Window};
 pub(crate) use calendar::{MICROS_A_DAY, first_instant};
 pub use granularity::{Granularity, ParseGranularityError, unit};
+pub use span::Spans;

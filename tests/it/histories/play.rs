@@ -74,7 +74,7 @@ impl<'a> History<'a> {
         let base_maker = RowMaker { rng: root.stream("baseline"), next_id: 0, ..world.maker.clone() };
         let base = Lake::at(&folder.join("baseline"));
         let clock = Arc::new(FixedClock::at(now));
-        let tally = Tally { histories: 1, ..Tally::new() };
+        let tally = Tally::of_one();
         let mut history = Self { folder, rng, world, base, base_maker, watch, clock, now, stands, engine: None, tally };
         let rows = history.baseline_rows();
         history.base.create(rows.clone(), &[], &[]).await?;
@@ -167,7 +167,19 @@ impl<'a> History<'a> {
         };
         let report = run(&engine, full).await?;
         self.engine = Some(engine);
-        self.tally.count_refresh(full);
+        let row = report.refreshed.as_ref();
+        let how = row.map_or("nothing to do".to_owned(), |row| {
+            let mode = row.mode.unwrap_or("without mode");
+            row.reason.as_ref().map_or(mode.to_owned(), |reason| format!("{mode}: {reason}"))
+        });
+        if let Some(row) = row {
+            self.world.say(format!("  {how}: {} files, {} rows, {} windows", row.files_read, row.rows, row.windows));
+            // What it could not read was there.
+            if row.result != "ok" {
+                return Err(format!("{row:?}").into());
+            }
+        }
+        self.tally.count_refresh(how);
         Ok(report)
     }
 

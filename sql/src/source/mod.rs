@@ -2,6 +2,8 @@
 //!
 //! A location is a Delta table, a Parquet or CSV file, or a folder of such files of one kind.
 
+mod delta;
+
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -12,11 +14,14 @@ use datafusion::datasource::file_format::csv::CsvFormat;
 use datafusion::datasource::file_format::parquet::ParquetFormat;
 use datafusion::datasource::listing::{ListingOptions, ListingTable, ListingTableConfig, ListingTableUrl};
 use datafusion::prelude::SessionContext;
-use deltalake::DeltaTableBuilder;
+use deltalake::DeltaTable;
+use deltalake::kernel::Add;
 use futures::TryStreamExt;
 use url::Url;
 
 use crate::{Error, Result};
+
+pub use delta::{active_files, stored_name};
 
 /// What is read, at one version.
 #[derive(Clone)]
@@ -27,6 +32,8 @@ pub struct Source {
     pub version: SourceVersion,
     /// Its rows.
     pub provider: Arc<dyn TableProvider>,
+    /// The Delta table at that version; `None` for files.
+    pub delta: Option<Arc<DeltaTable>>,
 }
 
 impl std::fmt::Debug for Source {
@@ -86,7 +93,7 @@ impl Source {
             .canonicalize()
             .map_err(|error| Error::NotATable { uri: uri.to_owned(), message: error.to_string() })?;
         if path.join("_delta_log").is_dir() {
-            open_delta(context, uri, &path).await
+            delta::open(context, uri, &path).await
         } else {
             open_files(context, uri, &path).await
         }
@@ -105,7 +112,28 @@ impl Source {
         let path = path
             .canonicalize()
             .map_err(|error| Error::NotATable { uri: uri.to_owned(), message: error.to_string() })?;
-        open_delta(context, uri, &path).await.map(Some)
+        delta::open(context, uri, &path).await.map(Some)
+    }
+
+    /// The same table, of which only some of the active files are read. Files are told by their path alone; their
+    /// deletion vectors are those of the version that was opened.
+    ///
+    /// # Errors
+    /// When it is no Delta table, or when the scan cannot be set up.
+    pub async fn of_files(&self, files: Vec<Add>) -> Result<Self> {
+        let table = self.delta.as_ref().ok_or_else(|| Error::NotATable {
+            uri: self.uri.clone(),
+            message: "only the files of a Delta table can be told apart".to_owned(),
+        })?;
+        let provider = table.table_provider().with_adds(files).await?;
+        Ok(Self { provider, ..self.clone() })
+    }
+
+    /// What a column is, under its name or any other it had or will have: where a table maps names, another column can
+    /// take a name over.
+    #[must_use]
+    pub fn identity(&self, column: &str) -> String {
+        self.delta.as_ref().map_or_else(|| column.to_owned(), |table| stored_name(table, column))
     }
 
     /// The schema.
@@ -150,19 +178,6 @@ pub fn has_commits(table: &Path) -> bool {
 fn directory_url(uri: &str, path: &Path) -> Result<Url> {
     Url::from_directory_path(path)
         .map_err(|()| Error::NotATable { uri: uri.to_owned(), message: "its path is not absolute".to_owned() })
-}
-
-async fn open_delta(context: &SessionContext, uri: &str, path: &Path) -> Result<Source> {
-    let failed = |source| Error::Delta { uri: uri.to_owned(), source: Box::new(source) };
-    let table = DeltaTableBuilder::from_url(directory_url(uri, path)?).map_err(failed)?.load().await.map_err(failed)?;
-    table.update_datafusion_session(&context.state()).map_err(failed)?;
-    let snapshot = table.snapshot().map_err(failed)?;
-    let version = SourceVersion::Delta {
-        table_id: snapshot.metadata().id().to_owned(),
-        version: table.version().unwrap_or_default(),
-    };
-    let provider = table.table_provider().await?;
-    Ok(Source { uri: uri.to_owned(), version, provider })
 }
 
 async fn open_files(context: &SessionContext, uri: &str, path: &Path) -> Result<Source> {
@@ -221,7 +236,8 @@ async fn open_files(context: &SessionContext, uri: &str, path: &Path) -> Result<
         .map_err(unreadable)?;
     files.sort_unstable();
     let provider = Arc::new(ListingTable::try_new(config).map_err(unreadable)?);
-    Ok(Source { uri: uri.to_owned(), version: SourceVersion::Files { listing: files.join("\n") }, provider })
+    let version = SourceVersion::Files { listing: files.join("\n") };
+    Ok(Source { uri: uri.to_owned(), version, provider, delta: None })
 }
 
 fn extension_of(path: &Path) -> Option<String> {

@@ -1,0 +1,92 @@
+//! Digests of what the states of a monitor depend on: equal digests, equal states of equal rows.
+
+use arrow::datatypes::SchemaRef;
+use limno_sql::expression::SliceExpression;
+use limno_sql::source::Source;
+use sha2::{Digest, Sha256};
+
+use super::{BaselineColumn, BoundColumn, BoundMonitor};
+
+/// 16 hexadecimal digits over parts that are told apart from each other.
+fn digest(parts: impl IntoIterator<Item = String>) -> String {
+    let mut hash = Sha256::new();
+    for part in parts {
+        hash.update((part.len() as u64).to_le_bytes());
+        hash.update(part);
+    }
+    hash.finalize().iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// What a column of a table is: its identity and its type, whatever it is called.
+fn column_of(source: &Source, schema: &SchemaRef, name: &str) -> String {
+    let data_type = schema.field_with_name(name).map(|field| field.data_type().to_string());
+    format!("{} {}", source.identity(name), data_type.unwrap_or_default())
+}
+
+fn column(source: &Source, column: &BoundColumn) -> String {
+    let BoundColumn { name, data_type, options } = column;
+    digest([name.clone(), source.identity(name), data_type.clone(), format!("{options:?}")])
+}
+
+fn slice(source: &Source, schema: &SchemaRef, slice: &SliceExpression) -> String {
+    let mut columns: Vec<String> =
+        slice.expr.column_refs().iter().map(|column| column_of(source, schema, &column.name)).collect();
+    columns.sort_unstable();
+    digest([slice.key.clone(), slice.expr.to_string()].into_iter().chain(columns))
+}
+
+impl BoundMonitor {
+    /// What every state depends on but the length of the windows: how rows find their window and their model.
+    #[must_use]
+    pub fn scope(&self) -> String {
+        let schema = self.source.schema();
+        let role = |name: Option<&str>| name.map(|name| column_of(&self.source, &schema, name)).unwrap_or_default();
+        let timestamp = self.config.kind.timestamp().map(|column| column.value.as_str());
+        digest([self.config.timezone.to_string(), role(timestamp), role(self.model_id())])
+    }
+
+    /// The digest of a column's states.
+    #[must_use]
+    pub fn column_definition(&self, of: &BoundColumn) -> String {
+        column(&self.source, of)
+    }
+
+    /// The digest of the slices of an expression.
+    #[must_use]
+    pub fn slice_definition(&self, of: &SliceExpression) -> String {
+        slice(&self.source, &self.source.schema(), of)
+    }
+
+    /// The digest of all states of the baseline.
+    #[must_use]
+    pub fn baseline_definition(&self) -> Option<String> {
+        let baseline = self.baseline.as_ref()?;
+        let (source, schema) = (&baseline.source, baseline.source.schema());
+        let same = self.columns.iter().zip(&baseline.columns).filter(|(_, found)| **found == BaselineColumn::Same);
+        let columns = same.map(|(of, _)| column(source, of));
+        let slices = baseline.slices.iter().map(|(_, of)| slice(source, &schema, of));
+        let model = baseline.model.iter().map(|model| column_of(source, &schema, model));
+        let uri = source.uri.clone();
+        Some(digest(columns.chain(slices).chain(["model".to_owned()]).chain(model).chain([uri])))
+    }
+
+    /// The digest of everything that metric rows depend on. Rules, notifiers and places may change without it.
+    #[must_use]
+    pub fn metrics_definition(&self) -> String {
+        let config = &self.config;
+        let mut parts = vec![
+            config.table.value.clone(),
+            self.scope(),
+            format!("{:?} {:?} {:?}", config.week_start, config.grace, config.bins),
+            format!("{:?}", self.model_id()),
+            format!("{:?}", self.baseline_definition()),
+        ];
+        parts.extend(self.granularities().iter().map(ToString::to_string));
+        parts.push("slices".to_owned());
+        parts.extend(self.slices.iter().map(|of| self.slice_definition(of)));
+        parts.push("columns".to_owned());
+        parts.extend(self.columns.iter().map(|of| self.column_definition(of)));
+        parts.extend(self.baseline.iter().flat_map(|baseline| &baseline.columns).map(|found| format!("{found:?}")));
+        digest(parts)
+    }
+}

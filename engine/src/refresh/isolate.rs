@@ -1,0 +1,127 @@
+//! When a scan fails: which files and columns are to blame, and everything else all the same.
+//!
+//! The files of the scan are read one by one, and the columns of those that fail. States merge to the same whatever
+//! pieces they were made of, so what is read this way is what the scan would have read.
+
+use std::collections::BTreeMap;
+
+use deltalake::kernel::Add;
+use limno_sql::window::Spans;
+
+use super::plan::{Definitions, Part, Takes};
+use super::read::{Reader, Seen};
+use super::spool::Spool;
+use crate::change::LoggedTime;
+use crate::ledger::Role;
+use crate::{Error, Result};
+
+/// What could not be read.
+#[derive(Debug, Default)]
+pub(super) struct Trouble {
+    /// Columns, with the first error of each.
+    pub(super) columns: BTreeMap<String, String>,
+    /// Windows that files cover which do not read.
+    pub(super) spans: Spans,
+    /// Those files, with their errors.
+    pub(super) files: Vec<(String, String)>,
+    /// The baseline.
+    pub(super) baseline: Option<String>,
+}
+
+impl Trouble {
+    /// All of it as one text; `None` if there is none.
+    #[must_use]
+    pub(super) fn describe(&self) -> Option<String> {
+        let columns = self.columns.iter().map(|(column, error)| format!("column {column} is left out: {error}"));
+        let files =
+            self.files.iter().map(|(path, error)| format!("the windows of the file {path} stay as they were: {error}"));
+        let baseline = self.baseline.iter().map(|error| format!("the baseline stays as it was: {error}"));
+        let lines: Vec<String> = columns.chain(files).chain(baseline).collect();
+        if lines.is_empty() { None } else { Some(lines.join("\n")) }
+    }
+}
+
+impl Reader<'_> {
+    /// Reads what can be read of a part whose scan failed with `error`.
+    ///
+    /// # Errors
+    /// `error` itself, if nothing can be read, or if it cannot be told which windows are lost.
+    pub(super) async fn rescue(
+        &self,
+        part: &Part,
+        error: Error,
+        definitions: &Definitions,
+        (spool, seen, trouble): (&mut Spool, &mut Seen, &mut Trouble),
+    ) -> Result<()> {
+        if part.role == Role::Baseline {
+            trouble.baseline = Some(error.to_string());
+            return Ok(());
+        }
+        let Some(files) = part.files.as_ref().filter(|_| part.query.source.delta.is_some()) else {
+            return self.rescue_columns(part, error, definitions, (spool, seen, trouble)).await;
+        };
+        let mut is_any_read = false;
+        for file in files {
+            let alone = self.of_file(part, file).await?;
+            let result = match self.part(&alone, definitions, spool.empty()).await {
+                Ok((rows, counted)) => spool.absorb(rows).map(|()| seen.add(counted)),
+                Err(error) => self.rescue_columns(&alone, error, definitions, (spool, seen, trouble)).await,
+            };
+            match result {
+                Ok(()) => is_any_read = true,
+                Err(error) => {
+                    let Some(extent) = self.time.as_ref().and_then(|time: &LoggedTime| time.extent(file)) else {
+                        return Err(error);
+                    };
+                    trouble.spans.extend(&extent);
+                    trouble.files.push((file.path.clone(), error.to_string()));
+                }
+            }
+        }
+        // What is there already is kept; where there is nothing, nothing would be no result.
+        if is_any_read || self.has_states { Ok(()) } else { Err(error) }
+    }
+
+    async fn of_file(&self, part: &Part, file: &Add) -> Result<Part> {
+        let mut alone = part.clone();
+        alone.query.source = part.query.source.of_files(vec![file.clone()]).await?;
+        alone.files = Some(vec![file.clone()]);
+        Ok(alone)
+    }
+
+    /// Reads the columns of a part one by one. Those that fail are left out of all parts.
+    async fn rescue_columns(
+        &self,
+        part: &Part,
+        error: Error,
+        definitions: &Definitions,
+        (spool, seen, trouble): (&mut Spool, &mut Seen, &mut Trouble),
+    ) -> Result<()> {
+        let mut keys = part.clone();
+        keys.query.columns.clear();
+        // Without times, models and slices there is nothing.
+        let Ok((rows, counted)) = self.part(&keys, definitions, spool.empty()).await else { return Err(error) };
+        let mut read = rows;
+        let mut failed = BTreeMap::new();
+        for column in &part.query.columns {
+            let mut alone = part.clone();
+            alone.query.columns = vec![column.clone()];
+            alone.takes = Takes::States;
+            match self.part(&alone, definitions, spool.empty()).await {
+                Ok((rows, _)) => read.absorb(rows)?,
+                Err(error) => {
+                    failed.insert(column.0.clone(), error.to_string());
+                }
+            }
+        }
+        // That no column reads is the file's fault; of a column that is new, it can be the column's.
+        if part.takes == Takes::All && failed.len() == part.query.columns.len() {
+            return Err(error);
+        }
+        for (column, error) in failed {
+            trouble.columns.entry(column).or_insert(error);
+        }
+        seen.add(counted);
+        spool.absorb(read)
+    }
+}

@@ -1,0 +1,242 @@
+//! Runs the scans of a plan: from rows of tables to rows of the ledger.
+
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use futures::StreamExt;
+use limno_sql::executor::PlanExecutor;
+use limno_sql::plan::{EncodedRow, StateQuery};
+use limno_sql::window::{Calendar, Granularity};
+
+use super::isolate::Trouble;
+use super::plan::{Definitions, Part, RefreshPlan, Takes};
+use super::spool::Spool;
+use crate::change::LoggedTime;
+use crate::ledger::{LedgerKey, LedgerRow, Role};
+use crate::progress::Progress;
+use crate::{Error, Result};
+
+/// The most bytes that the state of a bounded column takes in memory, about.
+const LARGEST_STATE: u64 = 72 * 1024;
+/// The least.
+const SMALLEST_STATE: u64 = 1024;
+/// Bytes of a state for each of its values while they are few.
+const BYTES_A_VALUE: u64 = 24;
+/// States of one group that are in memory at once: those of the partitions, and the one that they are merged to.
+const COPIES: u64 = 3;
+
+/// Bytes that the state of a column over so many rows takes in memory, about.
+pub(super) const fn state_size(rows: u64) -> u64 {
+    let values = SMALLEST_STATE.saturating_add(rows.saturating_mul(BYTES_A_VALUE));
+    if values < LARGEST_STATE { values } else { LARGEST_STATE }
+}
+
+/// What was seen while reading.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Seen {
+    /// Rows of the monitored table.
+    pub(super) rows: u64,
+    /// Of those, rows whose timestamp is null or does not parse: they are in no window.
+    pub(super) rows_without_window: u64,
+    /// Of those, rows in windows that had been complete before.
+    pub(super) late_rows: u64,
+    /// Rows of windows whose states were dropped, which change nothing any more.
+    pub(super) rows_before_retention: u64,
+}
+
+impl Seen {
+    /// Adds what another scan saw.
+    pub(super) const fn add(&mut self, other: Self) {
+        self.rows += other.rows;
+        self.rows_without_window += other.rows_without_window;
+        self.late_rows += other.late_rows;
+        self.rows_before_retention += other.rows_before_retention;
+    }
+}
+
+/// Runs scans.
+#[derive(Debug)]
+pub(super) struct Reader<'a> {
+    /// Runs their plans.
+    pub(super) executor: &'a dyn PlanExecutor,
+    /// The most values that a slice expression may have.
+    pub(super) max_slices: usize,
+    /// Bytes that states may take in memory, about.
+    pub(super) memory: u64,
+    /// When windows are complete: how they are cut, how long after their end, and when that was last looked at.
+    pub(super) completeness: Option<Completeness>,
+    /// How the log tells which windows a file covers.
+    pub(super) time: Option<LoggedTime>,
+    /// Whether what does not read is left out; if not, it is an error.
+    pub(super) isolates: bool,
+    /// Whether there are states from before.
+    pub(super) has_states: bool,
+    /// Tells a person.
+    pub(super) progress: &'a Progress,
+}
+
+/// What tells a late row.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Completeness {
+    /// Time zone and start of weeks.
+    pub(super) calendar: Calendar,
+    /// The length of the ledger's windows.
+    pub(super) unit: Granularity,
+    /// How long after its end a window is still incomplete.
+    pub(super) grace: Duration,
+    /// The last refresh; rows that came since for windows that were complete then are late.
+    pub(super) last: Option<DateTime<Utc>>,
+}
+
+impl Completeness {
+    fn was_complete(&self, start: i64) -> bool {
+        let window = self.calendar.window_of(self.unit, start);
+        self.last.zip(window).is_some_and(|(last, window)| super::is_complete(&window, self.grace, last))
+    }
+}
+
+impl Reader<'_> {
+    /// Runs all scans of a plan. What does not read is left out and told.
+    ///
+    /// # Errors
+    /// When nothing of a table reads, or when a slice expression has too many values.
+    pub(super) async fn run(&self, plan: &RefreshPlan, spool: &mut Spool) -> Result<(Seen, Trouble)> {
+        let (mut seen, mut trouble) = (Seen::default(), Trouble::default());
+        for part in &plan.parts {
+            self.progress.stage("reading", &part.query.source.uri);
+            // Whatever does not read is found again, and looked at more closely, below.
+            if let Err(error @ Error::TooManySlices { .. }) = self.check_slices(&part.query).await {
+                return Err(error);
+            }
+            match self.part(part, &plan.definitions, spool.empty()).await {
+                Ok((rows, counted)) => {
+                    spool.absorb(rows)?;
+                    seen.add(counted);
+                }
+                Err(error) if self.isolates => {
+                    self.rescue(part, error, &plan.definitions, (spool, &mut seen, &mut trouble)).await?;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok((seen, trouble))
+    }
+
+    async fn check_slices(&self, query: &StateQuery) -> Result<()> {
+        for slice in query.slices.iter().filter(|slice| !slice.is_predicate) {
+            if query.count_slices(self.executor, slice, self.max_slices).await? > self.max_slices {
+                return Err(Error::TooManySlices { key: slice.key.clone(), limit: self.max_slices });
+            }
+        }
+        Ok(())
+    }
+
+    /// Runs one scan into an empty spool.
+    ///
+    /// # Errors
+    /// When the table does not read.
+    pub(super) async fn part(&self, part: &Part, definitions: &Definitions, mut spool: Spool) -> Result<(Spool, Seen)> {
+        let mut seen = Seen::default();
+        let columns = self.columns_at_once(part).await?;
+        let all = &part.query.columns;
+        // A table of which no column is profiled has rows all the same.
+        let passes: Vec<_> = if all.is_empty() { vec![&all[..]] } else { all.chunks(columns).collect() };
+        for (pass, columns) in passes.into_iter().enumerate() {
+            let query = StateQuery { columns: columns.to_vec(), ..part.query.clone() };
+            let counts = part.takes == Takes::All && pass == 0;
+            let mut rows = std::pin::pin!(query.stream(self.executor).await?);
+            while let Some(batch) = rows.next().await {
+                for row in batch? {
+                    if part.takes == Takes::Nothing {
+                        seen.rows_before_retention += row.rows;
+                        continue;
+                    }
+                    if counts && part.role == Role::Input {
+                        self.note(&row, &mut seen);
+                    }
+                    spread(row, &query, part.role, counts, definitions, &mut spool)?;
+                }
+            }
+        }
+        Ok((spool, seen))
+    }
+
+    fn note(&self, row: &EncodedRow, seen: &mut Seen) {
+        if row.slice.is_some() {
+            return;
+        }
+        seen.rows += row.rows;
+        if self.completeness.is_some() && row.window.is_none() {
+            seen.rows_without_window += row.rows;
+        }
+        if let (Some(completeness), Some(start)) = (&self.completeness, row.window)
+            && completeness.was_complete(start)
+        {
+            seen.late_rows += row.rows;
+        }
+    }
+
+    /// How many columns a scan may build states of at once. Numbers are the same however many there are.
+    async fn columns_at_once(&self, part: &Part) -> Result<usize> {
+        let columns = part.query.columns.len().max(1);
+        let times = 1 + part.query.slices.len() as u64;
+        if let Some(rows) = part.most_rows()
+            && rows.saturating_mul(BYTES_A_VALUE * times) <= self.memory / COPIES / columns as u64
+        {
+            return Ok(columns);
+        }
+        // Counting the rows of each group reads little, and says how large the states can become.
+        let query = StateQuery { columns: Vec::new(), ..part.query.clone() };
+        let mut groups = std::pin::pin!(query.stream(self.executor).await?);
+        let mut bytes: u64 = 1;
+        while let Some(batch) = groups.next().await {
+            for row in batch? {
+                bytes = bytes.saturating_add(state_size(row.rows).saturating_mul(COPIES));
+            }
+        }
+        Ok(usize::try_from(self.memory / bytes).unwrap_or(usize::MAX).clamp(1, columns))
+    }
+}
+
+/// One row of a plan is a row of the ledger for each column, and one for the count.
+fn spread(
+    row: EncodedRow,
+    query: &StateQuery,
+    role: Role,
+    counts: bool,
+    definitions: &Definitions,
+    spool: &mut Spool,
+) -> Result<()> {
+    let slice = row.slice.map(|slice| (query.slices[slice.expression].key.clone(), slice.value));
+    // A table without a time has one window, which has no start; rows that have no window are only counted.
+    let is_timed = query.time.is_some();
+    let window = row.window.filter(|_| is_timed);
+    let is_dropped = is_timed && window.is_none();
+    if is_dropped && slice.is_some() {
+        return Ok(());
+    }
+    let definition = |column: Option<&str>| {
+        let slice = slice.as_ref().map(|(key, _)| key.as_str());
+        definitions.definition(role, column, slice).ok_or_else(|| Error::Usage {
+            message: format!("the states of {} have no definition", column.unwrap_or(":table")),
+        })
+    };
+    let key = |column: Option<&str>| LedgerKey {
+        role,
+        column: column.map(str::to_owned),
+        window,
+        model: row.model.clone().filter(|_| !is_dropped),
+        slice: slice.clone(),
+    };
+    if counts {
+        spool.add(LedgerRow { key: key(None), definition: definition(None)?, rows: row.rows, state: None })?;
+    }
+    if is_dropped {
+        return Ok(());
+    }
+    for ((name, _), state) in query.columns.iter().zip(row.states) {
+        let definition = definition(Some(name))?;
+        spool.add(LedgerRow { key: key(Some(name)), definition, rows: row.rows, state: Some(state) })?;
+    }
+    Ok(())
+}

@@ -1,0 +1,245 @@
+//! From the states of cells to rows of both metric tables.
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, Utc};
+use limno_metrics::drift::{self, ColumnDrift, DriftOptions};
+use limno_metrics::profile::{ColumnProfile, FrozenColumn};
+use limno_metrics::schema::{
+    ALL_MODELS, DRIFT_BASELINE, DRIFT_CONSECUTIVE, LOG_TYPE_BASELINE, LOG_TYPE_INPUT, TABLE_COLUMN,
+};
+use limno_sql::plan::SliceOf;
+use limno_sql::window::Granularity;
+
+use super::cells::{CellKey, ModelKey, Outline, States};
+use super::drift_rows::DriftRow;
+use super::is_complete;
+use super::profile_rows::ProfileRow;
+use crate::Result;
+use crate::monitor::{BaselineColumn, BoundMonitor};
+
+/// Bins written with a row: thousands of categories explain nothing.
+const WRITTEN_BINS: usize = 20;
+
+/// Lays out rows of a monitor.
+#[derive(Debug)]
+pub(super) struct RowMaker<'a> {
+    /// The monitor.
+    pub(super) monitor: &'a BoundMonitor,
+    /// When the rows are written.
+    pub(super) now: DateTime<Utc>,
+    /// Counts the configurations of the monitor.
+    pub(super) monitor_version: i64,
+    /// The lengths of the windows.
+    pub(super) granularities: Vec<Granularity>,
+}
+
+/// A cell: what it covers, and what is known of it.
+pub(super) type Cell<'a> = (&'a CellKey, &'a Outline);
+
+/// Of each cell, the columns that have values, as positions among the monitor's columns. `None` where a column's states
+/// lack.
+#[derive(Debug, Default)]
+pub(super) struct Presence(BTreeMap<CellKey, Vec<Option<bool>>>);
+
+impl Presence {
+    /// Notes the columns from `first` on.
+    pub(super) fn note(&mut self, key: &CellKey, first: usize, states: &[Option<FrozenColumn>]) {
+        let known = self.0.entry(key.clone()).or_default();
+        known.resize(known.len().max(first + states.len()), None);
+        for (at, state) in states.iter().enumerate() {
+            known[first + at] = state.as_ref().map(has_values);
+        }
+    }
+
+    fn of(&self, key: &CellKey) -> &[Option<bool>] {
+        self.0.get(key).map_or(&[], Vec::as_slice)
+    }
+}
+
+fn has_values(column: &FrozenColumn) -> bool {
+    let counts = column.state().counts();
+    counts.rows > counts.nulls
+}
+
+impl RowMaker<'_> {
+    fn granularity(&self, key: &CellKey) -> Option<String> {
+        self.granularities.get(key.granularity).map(ToString::to_string)
+    }
+
+    fn slice(&self, slice: &Option<SliceOf>) -> Option<(String, Option<String>)> {
+        slice.as_ref().map(|slice| (self.monitor.slices[slice.expression].key.clone(), slice.value.clone()))
+    }
+
+    fn model(&self, model: &ModelKey) -> Option<String> {
+        match model {
+            ModelKey::All => Some(ALL_MODELS.to_owned()),
+            ModelKey::Id(id) => id.clone(),
+        }
+    }
+
+    /// The row of a cell's table, of the monitored one or of the baseline.
+    fn profile_table(&self, cell: Cell<'_>, is_baseline: bool) -> ProfileRow {
+        let (key, outline) = cell;
+        let source = match &self.monitor.baseline {
+            Some(baseline) if is_baseline => &baseline.source,
+            _ => &self.monitor.source,
+        };
+        let window = (!is_baseline).then_some(outline.window);
+        ProfileRow {
+            window,
+            log_type: if is_baseline { LOG_TYPE_BASELINE } else { LOG_TYPE_INPUT },
+            commit_version: source.version.delta(),
+            monitor_version: self.monitor_version,
+            granularity: if is_baseline { None } else { self.granularity(key) },
+            slice: self.slice(&key.slice),
+            model: self.model(&key.model),
+            column: TABLE_COLUMN.to_owned(),
+            data_type: None,
+            profile: ColumnProfile { count: outline.rows, ..ColumnProfile::default() },
+            non_null_columns: None,
+            window_complete: window.map(|window| is_complete(&window, self.monitor.config.grace, self.now)),
+        }
+    }
+
+    /// The profile rows of a cell's columns from `first` on.
+    pub(super) fn profile(
+        &self,
+        cell: Cell<'_>,
+        is_baseline: bool,
+        first: usize,
+        states: &States,
+        rows: &mut Vec<ProfileRow>,
+    ) {
+        let table = self.profile_table(cell, is_baseline);
+        for (column, state) in self.monitor.columns[first..].iter().zip(states) {
+            if let Some(state) = state {
+                rows.push(ProfileRow {
+                    column: column.name.clone(),
+                    data_type: Some(column.data_type.clone()),
+                    profile: state.profile(),
+                    ..table.clone()
+                });
+            }
+        }
+    }
+
+    /// The profile row of the table, once all columns of its cell have been seen.
+    #[must_use]
+    pub(super) fn profile_of_table(&self, cell: Cell<'_>, is_baseline: bool, presence: &Presence) -> ProfileRow {
+        let columns = self.monitor.columns.iter().zip(presence.of(cell.0));
+        let non_null = columns.filter(|(_, has_values)| **has_values == Some(true));
+        let non_null_columns = non_null.map(|(column, _)| column.name.clone()).collect();
+        ProfileRow { non_null_columns: Some(non_null_columns), ..self.profile_table(cell, is_baseline) }
+    }
+
+    fn drift_table(&self, cell: Cell<'_>, comparison: Cell<'_>, is_baseline: bool) -> DriftRow {
+        let ((key, now), (before_key, before)) = (cell, comparison);
+        DriftRow {
+            window: Some(now.window),
+            window_cmp: (!is_baseline).then_some(before.window),
+            drift_type: if is_baseline { DRIFT_BASELINE } else { DRIFT_CONSECUTIVE },
+            granularity: self.granularity(key),
+            monitor_version: self.monitor_version,
+            slice: self.slice(&key.slice),
+            model: self.model(&key.model),
+            model_cmp: self.model(&before_key.model),
+            column: TABLE_COLUMN.to_owned(),
+            data_type: None,
+            kind: None,
+            current: ColumnProfile { count: now.rows, ..ColumnProfile::default() },
+            comparison: ColumnProfile { count: before.rows, ..ColumnProfile::default() },
+            drift: ColumnDrift::default(),
+            non_null_delta: None,
+            window_complete: Some(is_complete(&now.window, self.monitor.config.grace, self.now)),
+        }
+    }
+
+    /// The drift rows of a cell's columns from `first` on against another cell's.
+    ///
+    /// # Errors
+    /// When states do not compare.
+    pub(super) fn drift(
+        &self,
+        cell: Cell<'_>,
+        comparison: Cell<'_>,
+        is_baseline: bool,
+        first: usize,
+        (now, before): (&States, Option<&States>),
+        rows: &mut Vec<DriftRow>,
+    ) -> Result<()> {
+        let table = self.drift_table(cell, comparison, is_baseline);
+        let options = DriftOptions { bins: self.monitor.config.bins.clone(), ..DriftOptions::default() };
+        for (at, (column, now)) in self.monitor.columns[first..].iter().zip(now).enumerate() {
+            let before = before.and_then(|before| before.get(at)?.as_ref());
+            let reason = if is_baseline { self.why_not_compared(first + at) } else { None };
+            let (Some(now), true) = (now, before.is_some() || reason.is_some()) else { continue };
+            let drift = match before {
+                Some(before) => compare_columns(before, now, &options)?,
+                None => ColumnDrift { reason, ..ColumnDrift::default() },
+            };
+            rows.push(DriftRow {
+                column: column.name.clone(),
+                data_type: Some(column.data_type.clone()),
+                kind: Some(column.options.kind),
+                current: light_profile(now),
+                comparison: before.map_or_else(
+                    || ColumnProfile { count: table.comparison.count, ..ColumnProfile::default() },
+                    light_profile,
+                ),
+                drift,
+                ..table.clone()
+            });
+        }
+        Ok(())
+    }
+
+    /// The drift row of the table, once all columns of both cells have been seen.
+    #[must_use]
+    pub(super) fn drift_of_table(
+        &self,
+        cell: Cell<'_>,
+        comparison: Cell<'_>,
+        is_baseline: bool,
+        now: &Presence,
+        before: &Presence,
+    ) -> DriftRow {
+        let pairs = now.of(cell.0).iter().zip(before.of(comparison.0));
+        let (added, missing) = pairs
+            .filter_map(|(now, before)| Some(((*now)?, (*before)?)))
+            .fold((0, 0), |(added, missing), (now, before)| {
+                (added + i32::from(now && !before), missing + i32::from(before && !now))
+            });
+        DriftRow { non_null_delta: Some((added, missing)), ..self.drift_table(cell, comparison, is_baseline) }
+    }
+
+    fn why_not_compared(&self, index: usize) -> Option<String> {
+        match self.monitor.baseline.as_ref()?.columns.get(index)? {
+            BaselineColumn::Same => None,
+            BaselineColumn::Missing => Some("the baseline has no such column".to_owned()),
+            BaselineColumn::Changed { data_type } => Some(format!("the baseline's column has type {data_type}")),
+        }
+    }
+}
+
+/// What drift rows need of a profile: no quantile vector, no items.
+fn light_profile(column: &FrozenColumn) -> ColumnProfile {
+    let mut profile = column.profile();
+    profile.quantiles = None;
+    profile.frequent_items = None;
+    profile
+}
+
+/// The comparison with at most [`WRITTEN_BINS`] bins, those that contribute most.
+pub(crate) fn compare_columns(
+    comparison: &FrozenColumn,
+    current: &FrozenColumn,
+    options: &DriftOptions,
+) -> Result<ColumnDrift> {
+    let mut drift = drift::compare(comparison, current, options)?;
+    if drift.psi_bins.len() > WRITTEN_BINS {
+        drift.psi_bins.sort_by(|a, b| b.contribution.total_cmp(&a.contribution));
+        drift.psi_bins.truncate(WRITTEN_BINS);
+    }
+    Ok(drift)
+}

@@ -1,0 +1,229 @@
+//! What is too old goes: states, rows, and files that no version that anyone reads has.
+
+use std::collections::BTreeMap;
+
+use arrow::array::{Array, AsArray, BooleanArray};
+use arrow::compute::filter_record_batch;
+use arrow::datatypes::TimestampMicrosecondType;
+use chrono::{DateTime, TimeDelta, Utc};
+use datafusion::prelude::SessionContext;
+use deltalake::kernel::Add;
+use futures::StreamExt;
+use limno_metrics::schema::{drift_schema, profile_schema};
+use limno_sql::window::{Spans, Window};
+
+use super::changed::clock_of;
+use super::run::application_of;
+use crate::ledger::{self, Ledger, Role, SCHEMA, to_batch};
+use crate::monitor::{BoundMonitor, Places};
+use crate::store::{self, Changes, Grouping, OwnTable, under};
+use crate::{Error, Result};
+
+/// How often a step is done again when another writer was faster.
+const ATTEMPTS: u32 = 20;
+
+/// What went, or would go.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Vacuumed {
+    /// The states of windows that began before are gone, these or earlier ones.
+    pub states_from: Option<DateTime<Utc>>,
+    /// States that went.
+    pub states: u64,
+    /// The rows of windows that began before are gone.
+    pub rows_from: Option<DateTime<Utc>>,
+    /// Rows of both metric tables that went.
+    pub rows: u64,
+    /// Files that were deleted.
+    pub files: u64,
+}
+
+/// Drops what the retention of a monitor does not keep.
+pub(crate) struct Vacuum<'a> {
+    pub(crate) context: &'a SessionContext,
+    pub(crate) monitor: &'a BoundMonitor,
+    pub(crate) places: &'a Places,
+    pub(crate) now: DateTime<Utc>,
+    /// Whether nothing is changed.
+    pub(crate) is_dry: bool,
+}
+
+impl Vacuum<'_> {
+    /// # Errors
+    /// When a table does not read or cannot be written; what was dropped before is dropped.
+    pub(crate) async fn run(&self) -> Result<Vacuumed> {
+        let mut vacuumed = Vacuumed::default();
+        let retention = &self.monitor.config.retention;
+        if !self.monitor.granularities().is_empty() {
+            if let Some(from) = retention.states().and_then(|age| self.from(age)) {
+                (vacuumed.states_from, vacuumed.states) = self.states(from).await?;
+            }
+            if let Some(from) = retention.rows.and_then(|age| self.from(age)) {
+                let model_id = self.monitor.model_id();
+                vacuumed.rows_from = DateTime::from_timestamp_micros(from);
+                vacuumed.rows += self.rows(&self.places.profile, &profile_schema(model_id), from).await?;
+                vacuumed.rows += self.rows(&self.places.drift, &drift_schema(model_id), from).await?;
+            }
+        }
+        let Places { profile, drift, ledger, alerts, refreshes, .. } = self.places;
+        for uri in [profile, drift, ledger, alerts, refreshes] {
+            vacuumed.files += store::delete_replaced(self.context, uri, retention.files, self.is_dry).await?;
+        }
+        Ok(vacuumed)
+    }
+
+    /// The start of the earliest window of any length that holds the instant so long ago: what begins before it can go
+    /// without any window being cut.
+    fn from(&self, age: std::time::Duration) -> Option<i64> {
+        let before = (self.now - TimeDelta::from_std(age).ok()?).timestamp_micros();
+        let calendar = self.monitor.calendar();
+        let starts = self.monitor.granularities().into_iter().map(|length| calendar.window_of(length, before));
+        starts.map(|window| window.map(|window| window.start)).min().flatten()
+    }
+
+    async fn states(&self, from: i64) -> Result<(Option<DateTime<Utc>>, u64)> {
+        for _ in 0..ATTEMPTS {
+            let ledger = Ledger::open(self.context, &self.places.ledger).await?;
+            let Some(mut watermark) = ledger.watermark.clone() else { return Ok((None, 0)) };
+            let from = watermark.states_from.map_or(from, |before| before.max(from));
+            let grouping = ledger.unit().map(Grouping::of);
+            let mut old = Spans::none();
+            old.insert(Window { start: i64::MIN, end: from });
+            let mut changes = Changes::default();
+            let mut gone = 0;
+            let mut writer = ledger.table.writer(&SCHEMA)?;
+            let groups: BTreeMap<Option<String>, Vec<Add>> = groups_of(&ledger.table);
+            for (group, files) in groups {
+                let index = group.as_deref().and_then(|group| grouping?.parse(group));
+                let can_be_old = match (index, grouping) {
+                    (Some(index), Some(grouping)) => grouping.overlaps(index, &old),
+                    // Only files that another program wrote hold rows of any group.
+                    _ => group.is_none(),
+                };
+                if !can_be_old {
+                    continue;
+                }
+                let mut kept = Vec::new();
+                let mut rows = std::pin::pin!(ledger.read(self.context, files.clone(), None).await?);
+                let mut gone_here = 0;
+                while let Some(rows) = rows.next().await {
+                    for row in rows? {
+                        let is_old = row.key.role == Role::Input && row.key.window.is_some_and(|start| start < from);
+                        if is_old {
+                            gone_here += u64::from(row.state.is_some());
+                        } else {
+                            kept.push(row);
+                        }
+                    }
+                }
+                if gone_here == 0 {
+                    continue;
+                }
+                gone += gone_here;
+                changes.removed.extend(files);
+                if !self.is_dry {
+                    writer.write(to_batch(&kept, &watermark.unit)?).await?;
+                    changes.added.extend(writer.finish(group.as_deref()).await?);
+                }
+            }
+            let at = DateTime::from_timestamp_micros(from);
+            if self.is_dry || (gone == 0 && watermark.states_from == Some(from)) {
+                return Ok((at, gone));
+            }
+            watermark.states_from = Some(from);
+            changes.removed.extend(ledger.files(|group| group == ledger::WATERMARK).into_iter().filter(|file| {
+                // Files of no group are listed whatever group is asked for.
+                file.tags.is_some()
+            }));
+            writer.write(to_batch(&[watermark.to_row()?], &watermark.unit)?).await?;
+            changes.added.extend(writer.finish(Some(ledger::WATERMARK)).await?);
+            if let Some(version) = ledger.table.commit(&SCHEMA, changes).await? {
+                let model_id = self.monitor.model_id();
+                self.follow(&self.places.profile, &profile_schema(model_id), ledger.table.version(), version).await?;
+                self.follow(&self.places.drift, &drift_schema(model_id), ledger.table.version(), version).await?;
+                return Ok((at, gone));
+            }
+        }
+        Err(Error::Contended { table: self.places.ledger.clone(), attempts: ATTEMPTS })
+    }
+
+    /// Tells a metric table that was made from the ledger before that it is as well made from the ledger now. One that
+    /// is not told is only looked through once more.
+    async fn follow(
+        &self,
+        uri: &str,
+        schema: &arrow::datatypes::SchemaRef,
+        before: Option<u64>,
+        now: u64,
+    ) -> Result<()> {
+        let id = application_of(&self.monitor.config.name);
+        let table = OwnTable::open(self.context, uri).await?;
+        let known = table.transaction(&id).await?.and_then(|version| u64::try_from(version).ok());
+        if let (true, Ok(now)) = (known.is_some() && known == before, i64::try_from(now)) {
+            let changes = Changes { transactions: vec![(id, now)], ..Changes::default() };
+            table.commit(schema, changes).await?;
+        }
+        Ok(())
+    }
+
+    async fn rows(&self, uri: &str, schema: &arrow::datatypes::SchemaRef, from: i64) -> Result<u64> {
+        let application = application_of(&self.monitor.config.name);
+        for _ in 0..ATTEMPTS {
+            let table = OwnTable::open(self.context, uri).await?;
+            if table.version().is_none() {
+                return Ok(0);
+            }
+            let (mut changes, mut gone) = (Changes::default(), 0);
+            let mut writer = table.writer(schema)?;
+            for (group, files) in groups_of(&table) {
+                let mut gone_here = 0;
+                let Some(mut batches) = table.read(self.context, files.clone(), None, None).await? else { continue };
+                while let Some(batch) = batches.next().await {
+                    let batch = batch?;
+                    let staying = begins_from(&batch, from);
+                    gone_here += (batch.num_rows() - staying.true_count()) as u64;
+                    if !self.is_dry {
+                        writer.write(under(&filter_record_batch(&batch, &staying)?, schema)?).await?;
+                    }
+                }
+                let written = writer.finish(group.as_deref()).await?;
+                if gone_here > 0 {
+                    gone += gone_here;
+                    changes.removed.extend(files);
+                    changes.added.extend(written);
+                }
+            }
+            if self.is_dry || gone == 0 {
+                return Ok(gone);
+            }
+            // How far the table has come stays as it is.
+            let id = application.clone();
+            for id in [clock_of(&id), id] {
+                if let Some(version) = table.transaction(&id).await? {
+                    changes.transactions.push((id, version));
+                }
+            }
+            if table.commit(schema, changes).await?.is_some() {
+                return Ok(gone);
+            }
+        }
+        Err(Error::Contended { table: uri.to_owned(), attempts: ATTEMPTS })
+    }
+}
+
+fn groups_of(table: &OwnTable) -> BTreeMap<Option<String>, Vec<Add>> {
+    let mut groups: BTreeMap<Option<String>, Vec<Add>> = BTreeMap::new();
+    for file in table.files() {
+        groups.entry(file.group.clone()).or_default().push(file.add.clone());
+    }
+    groups
+}
+
+/// Which rows of a metric table are of windows that begin then or later, or of none.
+fn begins_from(batch: &arrow::record_batch::RecordBatch, from: i64) -> BooleanArray {
+    let starts = batch
+        .column_by_name("window")
+        .and_then(|windows| windows.as_struct_opt()?.column_by_name("start"))
+        .and_then(|starts| starts.as_primitive_opt::<TimestampMicrosecondType>());
+    let stays = |row: usize| starts.is_none_or(|starts| starts.is_null(row) || starts.value(row) >= from);
+    (0..batch.num_rows()).map(|row| Some(stays(row))).collect()
+}

@@ -1,0 +1,110 @@
+//! Files of a table of ours: rows in, Parquet out, and what the log is to say of each.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+use arrow::datatypes::SchemaRef;
+use deltalake::kernel::Add;
+use deltalake::{DeltaTableError, ObjectStore, Path};
+use object_store::ObjectStoreExt;
+use parquet::arrow::ArrowWriter;
+use parquet::basic::Compression;
+use parquet::errors::ParquetError;
+use parquet::file::properties::WriterProperties;
+use serde_json::json;
+use uuid::Uuid;
+
+use super::table::GROUP;
+use crate::{Error, Result};
+
+/// Rows of a row group: few enough that a reader of some columns' rows can skip most of a file.
+const ROW_GROUP_ROWS: usize = 4096;
+/// A row group that has become so large is closed, however few rows it has.
+const LARGEST_ROW_GROUP: usize = 8 << 20;
+/// A file that has become so long is closed, and another begun: it is in memory until then.
+const LONGEST_FILE: usize = 32 << 20;
+
+/// Writes the files of one group at a time. A file is in its place as a whole or not at all.
+#[derive(Debug)]
+pub struct FileWriter {
+    uri: String,
+    store: Arc<dyn ObjectStore>,
+    schema: SchemaRef,
+    open: Option<ArrowWriter<Vec<u8>>>,
+    rows: usize,
+    closed: Vec<Add>,
+}
+
+impl FileWriter {
+    pub(super) fn new(uri: String, store: Arc<dyn ObjectStore>, schema: &SchemaRef) -> Self {
+        Self { uri, store, schema: Arc::clone(schema), open: None, rows: 0, closed: Vec::new() }
+    }
+
+    /// Adds rows of the writer's schema.
+    ///
+    /// # Errors
+    /// [`Error::Write`].
+    pub async fn write(&mut self, rows: RecordBatch) -> Result<()> {
+        if rows.num_rows() == 0 {
+            return Ok(());
+        }
+        let result = self.encode(&rows);
+        let length = result.map_err(|error| self.failed(error.into()))?;
+        if length > LONGEST_FILE { self.close().await } else { Ok(()) }
+    }
+
+    fn encode(&mut self, rows: &RecordBatch) -> Result<usize, ParquetError> {
+        if self.open.is_none() {
+            let properties = WriterProperties::builder()
+                .set_compression(Compression::SNAPPY)
+                .set_max_row_group_row_count(Some(ROW_GROUP_ROWS))
+                .build();
+            self.open = Some(ArrowWriter::try_new(Vec::new(), Arc::clone(&self.schema), Some(properties))?);
+        }
+        let Some(writer) = &mut self.open else { return Ok(0) };
+        writer.write(rows)?;
+        self.rows += rows.num_rows();
+        if writer.in_progress_size() > LARGEST_ROW_GROUP {
+            writer.flush()?;
+        }
+        Ok(writer.bytes_written() + writer.in_progress_size())
+    }
+
+    async fn close(&mut self) -> Result<()> {
+        let Some(writer) = self.open.take() else { return Ok(()) };
+        let bytes = writer.into_inner().map_err(|error| self.failed(error.into()))?;
+        let path = format!("part-{}.snappy.parquet", Uuid::new_v4());
+        let size = i64::try_from(bytes.len()).unwrap_or(i64::MAX);
+        let put = self.store.put(&Path::from(path.as_str()), bytes.into()).await;
+        put.map_err(|error| self.failed(error.into()))?;
+        self.closed.push(Add {
+            path,
+            size,
+            modification_time: crate::clock::machine_millis(),
+            data_change: true,
+            stats: Some(json!({ "numRecords": std::mem::take(&mut self.rows) }).to_string()),
+            ..Add::default()
+        });
+        Ok(())
+    }
+
+    /// Closes the last file; the answer is to be committed. No rows, no file.
+    ///
+    /// # Errors
+    /// [`Error::Write`].
+    pub async fn finish(&mut self, group: Option<&str>) -> Result<Vec<Add>> {
+        self.close().await?;
+        let mut files = std::mem::take(&mut self.closed);
+        if let Some(group) = group {
+            for file in &mut files {
+                file.tags = Some(HashMap::from([(GROUP.to_owned(), Some(group.to_owned()))]));
+            }
+        }
+        Ok(files)
+    }
+
+    fn failed(&self, source: DeltaTableError) -> Error {
+        Error::Write { table: self.uri.clone(), source: Box::new(source) }
+    }
+}

@@ -1,0 +1,40 @@
+//! An advisory lock: who holds it works, who waits saves work. Nothing is wrong without it.
+
+use std::fs::File;
+use std::path::Path;
+use std::time::Duration;
+
+use backon::{ConstantBuilder, Retryable};
+
+/// How long to wait for another process.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// How often to look.
+const STEP: Duration = Duration::from_millis(50);
+
+/// A lock on a file, held until it is dropped or the process ends, however it ends.
+#[derive(Debug)]
+pub struct Lock {
+    _file: Option<File>,
+}
+
+impl Lock {
+    /// Waits a while for the lock on the file at `path`. Where it cannot be had (the place is not writable, knows no
+    /// locks, or another process hangs), the work goes on without it.
+    pub async fn acquire(path: &str) -> Self {
+        let Ok(path) = limno_sql::source::local_path(path) else { return Self { _file: None } };
+        let Some(file) = open(&path) else { return Self { _file: None } };
+        let steps = PATIENCE.as_millis() / STEP.as_millis();
+        let patience =
+            ConstantBuilder::default().with_delay(STEP).with_max_times(usize::try_from(steps).unwrap_or(usize::MAX));
+        let locked = (|| async { file.try_lock() })
+            .retry(patience)
+            .when(|error| matches!(error, std::fs::TryLockError::WouldBlock))
+            .await;
+        Self { _file: locked.is_ok().then_some(file) }
+    }
+}
+
+fn open(path: &Path) -> Option<File> {
+    std::fs::create_dir_all(path.parent()?).ok()?;
+    File::options().create(true).truncate(false).write(true).open(path).ok()
+}

@@ -1,0 +1,285 @@
+//! A Delta table of ours at the version that was read, and the one way to commit to it.
+//!
+//! Rows lie in files by *group*: a tag of each file names a part of the table that is replaced as one. A commit
+//! removes whole files and adds others, exactly on top of the version that was read; whoever was slower is told so and
+//! reads again. So two writers never lose or double a row, whatever they do at the same moment.
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::PathBuf;
+
+use arrow::datatypes::SchemaRef;
+use datafusion::execution::SendableRecordBatchStream;
+use datafusion::logical_expr::Expr;
+use datafusion::prelude::SessionContext;
+use deltalake::kernel::engine::arrow_conversion::TryIntoKernel;
+use deltalake::kernel::transaction::{CommitBuilder, CommitProperties, TransactionError};
+use deltalake::kernel::{Action, Add, Metadata, MetadataExt, Protocol, Remove, StructType, Transaction, new_metadata};
+use deltalake::logstore::LogStoreRef;
+use deltalake::protocol::{DeltaOperation, SaveMode};
+use deltalake::table::state::DeltaTableState;
+use deltalake::{DeltaTable, DeltaTableBuilder, DeltaTableError};
+use limno_sql::source::{active_files, has_commits};
+use serde_json::json;
+use url::Url;
+
+use super::file::FileWriter;
+use crate::{Error, Result};
+
+/// The tag of a file that names its group.
+pub(super) const GROUP: &str = "limno.group";
+
+/// A table of ours at one version; or the place of one that was never written.
+#[derive(Debug)]
+pub struct OwnTable {
+    uri: String,
+    path: PathBuf,
+    table: Option<DeltaTable>,
+    files: Vec<OwnFile>,
+}
+
+/// An active file.
+#[derive(Debug, Clone)]
+pub struct OwnFile {
+    /// The part of the table that it belongs to; `None` if another program wrote the file or joined it with others.
+    pub group: Option<String>,
+    /// What the log says of it.
+    pub add: Add,
+}
+
+/// What a commit does.
+#[derive(Debug, Default)]
+pub struct Changes {
+    /// Files that go.
+    pub removed: Vec<Add>,
+    /// Files that come, from [`FileWriter::finish`].
+    pub added: Vec<Add>,
+    /// How far applications have come, by id.
+    pub transactions: Vec<(String, i64)>,
+    /// Properties of the table that take these values.
+    pub properties: BTreeMap<&'static str, String>,
+}
+
+impl OwnTable {
+    /// Opens the table at `uri` at its newest version. Nothing is created.
+    ///
+    /// # Errors
+    /// When a table is there but does not open.
+    pub async fn open(context: &SessionContext, uri: &str) -> Result<Self> {
+        let path = limno_sql::source::local_path(uri)?;
+        let failed = |source: DeltaTableError| Error::Write { table: uri.to_owned(), source: Box::new(source) };
+        let mut own = Self { uri: uri.to_owned(), path, table: None, files: Vec::new() };
+        if has_commits(&own.path) {
+            let unreadable = |source| limno_sql::Error::Delta { uri: uri.to_owned(), source: Box::new(source) };
+            let builder = DeltaTableBuilder::from_url(own.url().map_err(failed)?).map_err(unreadable)?;
+            let table = builder.load().await.map_err(unreadable)?;
+            table.update_datafusion_session(&context.state()).map_err(unreadable)?;
+            let group = |add: &Add| add.tags.as_ref().and_then(|tags| tags.get(GROUP).cloned().flatten());
+            let files = active_files(&table).map_err(unreadable)?;
+            own.files = files.into_iter().map(|add| OwnFile { group: group(&add), add }).collect();
+            own.table = Some(table);
+        }
+        Ok(own)
+    }
+
+    fn url(&self) -> Result<Url, DeltaTableError> {
+        let path = self.path.canonicalize()?;
+        Url::from_directory_path(&path)
+            .map_err(|()| DeltaTableError::generic(format!("{} is no folder", path.display())))
+    }
+
+    fn log_store(&self) -> Result<LogStoreRef, DeltaTableError> {
+        match &self.table {
+            Some(table) => Ok(table.log_store()),
+            None => Ok(DeltaTableBuilder::from_url(self.url()?)?.build()?.log_store()),
+        }
+    }
+
+    fn failed(&self, source: DeltaTableError) -> Error {
+        Error::Write { table: self.uri.clone(), source: Box::new(source) }
+    }
+
+    /// Its location.
+    #[must_use]
+    pub fn uri(&self) -> &str {
+        &self.uri
+    }
+
+    /// The version that was read; `None` if it was never written.
+    #[must_use]
+    pub fn version(&self) -> Option<u64> {
+        self.table.as_ref().and_then(DeltaTable::version)
+    }
+
+    /// The active files.
+    #[must_use]
+    pub fn files(&self) -> &[OwnFile] {
+        &self.files
+    }
+
+    /// The schema; `None` if it was never written.
+    #[must_use]
+    pub fn schema(&self) -> Option<SchemaRef> {
+        Some(self.state()?.snapshot().arrow_schema())
+    }
+
+    /// The table as delta-rs has it.
+    #[must_use]
+    pub const fn delta(&self) -> Option<&DeltaTable> {
+        self.table.as_ref()
+    }
+
+    fn state(&self) -> Option<&DeltaTableState> {
+        self.table.as_ref().and_then(|table| table.snapshot().ok())
+    }
+
+    /// The table's own id: another for a table that was removed and created again.
+    #[must_use]
+    pub fn id(&self) -> Option<&str> {
+        Some(self.state()?.metadata().id())
+    }
+
+    /// A property of the table.
+    #[must_use]
+    pub fn property(&self, key: &str) -> Option<&str> {
+        self.state()?.metadata().configuration().get(key).map(String::as_str)
+    }
+
+    /// How far an application has come.
+    ///
+    /// # Errors
+    /// When the log does not read.
+    pub async fn transaction(&self, id: &str) -> Result<Option<i64>> {
+        let (Some(table), Some(state)) = (&self.table, self.state()) else { return Ok(None) };
+        let unreadable = |source| limno_sql::Error::Delta { uri: self.uri.clone(), source: Box::new(source) };
+        Ok(state.transaction_version(table.log_store().as_ref(), id).await.map_err(unreadable)?)
+    }
+
+    /// The groups of the files that the commits later than `since`, up to `until`, added or removed; `None` if the log no
+    /// longer tells.
+    pub async fn groups_changed(&self, since: u64, until: u64) -> Option<Vec<String>> {
+        let table = self.table.as_ref()?;
+        let mut groups = Vec::new();
+        for version in since + 1..=until {
+            let commit = table.log_store().read_commit_entry(version).await.ok()??;
+            for action in deltalake::logstore::get_actions(version, &commit).ok()? {
+                let tags = match action {
+                    Action::Add(add) => add.tags,
+                    Action::Remove(remove) => remove.tags,
+                    _ => continue,
+                };
+                groups.push(tags?.remove(GROUP)??);
+            }
+        }
+        groups.sort_unstable();
+        groups.dedup();
+        Some(groups)
+    }
+
+    /// Streams rows of some of its files: those that `filter` holds for, and these columns of them, or all.
+    ///
+    /// # Errors
+    /// When the scan cannot be set up; later errors come with the stream.
+    pub async fn read(
+        &self,
+        context: &SessionContext,
+        files: Vec<Add>,
+        filter: Option<Expr>,
+        columns: Option<&[&str]>,
+    ) -> Result<Option<SendableRecordBatchStream>> {
+        let Some(table) = self.table.as_ref().filter(|_| !files.is_empty()) else { return Ok(None) };
+        let provider = table.table_provider().with_adds(files).await?;
+        let mut rows = context.read_table(provider)?;
+        if let Some(filter) = filter {
+            rows = rows.filter(filter)?;
+        }
+        if let Some(columns) = columns {
+            rows = rows.select_columns(columns)?;
+        }
+        Ok(Some(rows.execute_stream().await?))
+    }
+
+    /// A writer of files that a later [`OwnTable::commit`] makes part of the table.
+    ///
+    /// # Errors
+    /// [`Error::Write`] when the folder cannot be made.
+    pub fn writer(&self, schema: &SchemaRef) -> Result<FileWriter> {
+        let failed = |source| self.failed(source);
+        std::fs::create_dir_all(&self.path).map_err(|error| {
+            failed(DeltaTableError::generic(format!("cannot create {}: {error}", self.path.display())))
+        })?;
+        Ok(FileWriter::new(self.uri.clone(), self.log_store().map_err(failed)?.object_store(None), schema))
+    }
+
+    /// Commits on top of the version that was read and answers the new version; `None` if another writer was faster,
+    /// and nothing was changed. A table that is not there yet is created by the same commit.
+    ///
+    /// # Errors
+    /// [`Error::Write`]; the table is then as it was.
+    pub async fn commit(&self, schema: &SchemaRef, changes: Changes) -> Result<Option<u64>> {
+        let failed = |source| self.failed(source);
+        std::fs::create_dir_all(&self.path).map_err(|error| failed(error.into()))?;
+        let log_store = self.log_store().map_err(failed)?;
+        let operation = DeltaOperation::Write {
+            mode: if changes.removed.is_empty() { SaveMode::Append } else { SaveMode::Overwrite },
+            partition_by: None,
+            predicate: None,
+        };
+        let mut actions = self.description(schema, &changes.properties).map_err(failed)?;
+        actions.extend(changes.removed.into_iter().map(|add| Action::Remove(removal(add))));
+        actions.extend(changes.added.into_iter().map(Action::Add));
+        let transactions = changes.transactions.into_iter();
+        let properties = CommitProperties::default()
+            // The version that was read or none: what is written was made from it.
+            .with_max_retries(0)
+            .with_application_transactions(transactions.map(|(id, at)| Transaction::new(id, at)).collect());
+        let reference =
+            self.state().map(|state| state.snapshot() as &dyn deltalake::kernel::transaction::TableReference);
+        let commit = CommitBuilder::from(properties).with_actions(actions).build(reference, log_store, operation);
+        match commit.await {
+            Ok(done) => Ok(Some(done.version())),
+            Err(DeltaTableError::Transaction {
+                source: TransactionError::MaxCommitAttempts(_) | TransactionError::VersionAlreadyExists(_),
+            }) => Ok(None),
+            Err(error) => Err(failed(error)),
+        }
+    }
+
+    /// The actions that say what the table is: all of a new one, and of another what has changed.
+    fn description(
+        &self,
+        schema: &SchemaRef,
+        properties: &BTreeMap<&'static str, String>,
+    ) -> Result<Vec<Action>, DeltaTableError> {
+        let schema: StructType = schema.as_ref().try_into_kernel()?;
+        let Some(state) = self.state() else {
+            let protocol: Protocol = serde_json::from_value(json!({ "minReaderVersion": 1, "minWriterVersion": 2 }))?;
+            let metadata = new_metadata(&schema, std::iter::empty::<String>(), properties)?;
+            return Ok(vec![Action::Protocol(protocol), Action::Metadata(metadata)]);
+        };
+        let before = state.metadata();
+        let mut metadata: Metadata = before.clone();
+        if before.parse_schema()? != schema {
+            metadata = metadata.with_schema(&schema)?;
+        }
+        for (key, value) in properties {
+            if before.configuration().get(*key) != Some(value) {
+                metadata = metadata.add_config_key((*key).to_owned(), value.clone())?;
+            }
+        }
+        Ok(if metadata == *before { Vec::new() } else { vec![Action::Metadata(metadata)] })
+    }
+}
+
+fn removal(add: Add) -> Remove {
+    Remove {
+        path: add.path,
+        data_change: true,
+        deletion_timestamp: Some(crate::clock::machine_millis()),
+        extended_file_metadata: Some(true),
+        partition_values: Some(HashMap::new()),
+        size: Some(add.size),
+        tags: add.tags,
+        deletion_vector: add.deletion_vector,
+        ..Remove::default()
+    }
+}

@@ -1,0 +1,67 @@
+//! Delta tables.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use datafusion::prelude::SessionContext;
+use deltalake::kernel::transaction::{PROTOCOL, TransactionError};
+use deltalake::kernel::{Add, Protocol};
+use deltalake::{DeltaTable, DeltaTableBuilder, DeltaTableError};
+
+use super::{Source, SourceVersion, directory_url};
+use crate::{Error, Result};
+
+pub(super) async fn open(context: &SessionContext, uri: &str, path: &Path) -> Result<Source> {
+    let failed = |source| Error::Delta { uri: uri.to_owned(), source: Box::new(source) };
+    let table = DeltaTableBuilder::from_url(directory_url(uri, path)?).map_err(failed)?.load().await.map_err(failed)?;
+    table.update_datafusion_session(&context.state()).map_err(failed)?;
+    let snapshot = table.snapshot().map_err(failed)?;
+    check_features(uri, snapshot.protocol())?;
+    let version = SourceVersion::Delta {
+        table_id: snapshot.metadata().id().to_owned(),
+        version: table.version().unwrap_or_default(),
+    };
+    let provider = table.table_provider().await?;
+    Ok(Source { uri: uri.to_owned(), version, provider, delta: Some(Arc::new(table)) })
+}
+
+/// Refuses a table that asks its readers for more than ours can do, and names what.
+fn check_features(uri: &str, protocol: &Protocol) -> Result<()> {
+    let Err(TransactionError::UnsupportedTableFeatures(features)) = PROTOCOL.can_read_from_protocol(protocol) else {
+        return Ok(());
+    };
+    // Scans map column names themselves.
+    let names = features.iter().map(ToString::to_string);
+    let features: Vec<String> = names.filter(|feature| feature != "columnMapping").collect();
+    if features.is_empty() {
+        return Ok(());
+    }
+    Err(Error::Features { uri: uri.to_owned(), features: features.join(", ") })
+}
+
+/// The files that make up a table at the version that was loaded, with their statistics, tags and deletion vectors.
+///
+/// # Errors
+/// When the table was not loaded with its files.
+pub fn active_files(table: &DeltaTable) -> Result<Vec<Add>, DeltaTableError> {
+    let files = table.snapshot()?.log_data();
+    // The only way to all that the log says of a file; arrays leave out the tags.
+    #[expect(deprecated, reason = "Add actions are what scans and commits take")]
+    Ok(files.iter().map(|file| file.add_action()).collect())
+}
+
+/// The name under which a column's values and statistics are stored: another one than its own where the table maps
+/// names, and one that a renamed column keeps.
+#[must_use]
+pub fn stored_name(table: &DeltaTable, column: &str) -> String {
+    const PHYSICAL_NAME: &str = "delta.columnMapping.physicalName";
+    let schema = table.snapshot().ok().map(|snapshot| snapshot.schema());
+    let is_mapped = table.snapshot().is_ok_and(|snapshot| {
+        snapshot.metadata().configuration().get("delta.columnMapping.mode").is_some_and(|mode| mode != "none")
+    });
+    let stored = schema.filter(|_| is_mapped).and_then(|schema| {
+        let field = schema.field(column)?;
+        Some(field.metadata().get(PHYSICAL_NAME)?.to_string())
+    });
+    stored.unwrap_or_else(|| column.to_owned())
+}
