@@ -7,6 +7,7 @@
 mod alike;
 mod hand;
 mod lake;
+mod mapping;
 mod play;
 mod proof;
 mod rows;

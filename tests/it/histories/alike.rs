@@ -152,12 +152,6 @@ impl Logical {
         self
     }
 
-    /// The cells of a column.
-    pub(crate) fn column(&self, name: &str) -> Vec<&Cell> {
-        let Some(index) = self.names.iter().position(|known| known == name) else { return Vec::new() };
-        self.rows.iter().map(|row| &row[index]).collect()
-    }
-
     pub(crate) fn len(&self) -> usize {
         self.rows.len()
     }

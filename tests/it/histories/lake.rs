@@ -5,6 +5,7 @@ use std::num::NonZeroU64;
 use std::path::{Path, PathBuf};
 
 use arrow::array::RecordBatch;
+use arrow::compute::concat_batches;
 use datafusion::common::Column;
 use datafusion::logical_expr::Expr;
 use datafusion::prelude::{SessionContext, col};
@@ -14,6 +15,8 @@ use deltalake::operations::write::{SchemaMode, WriteBuilder};
 use deltalake::protocol::SaveMode;
 use deltalake::{DeltaTable, DeltaTableBuilder};
 use url::Url;
+
+use super::alike::{Logical, difference};
 
 pub(crate) type Outcome<T> = Result<T, Box<dyn std::error::Error + Send + Sync>>;
 
@@ -144,14 +147,29 @@ impl Lake {
         Ok(())
     }
 
-    /// Compacts small files, or puts rows in order; says nothing changed.
+    /// Compacts small files, or puts rows in order; says nothing changed, which must be true.
     pub(crate) async fn optimize(&self, by: Option<&str>) -> Outcome<()> {
+        let before = self.rows().await?;
         let optimize = self.open().await?.optimize();
         match by {
             None => optimize.await?,
             Some(column) => optimize.with_type(OptimizeType::ZOrder(vec![column.to_owned()])).await?,
         };
-        Ok(())
+        match difference(&before, &self.rows().await?, ["the table", "the compacted table"]) {
+            Some(difference) => Err(format!("delta-rs did not compact well: {difference}").into()),
+            None => Ok(()),
+        }
+    }
+
+    /// All rows, as delta-rs reads them.
+    async fn rows(&self) -> Outcome<Logical> {
+        let table = self.open().await?;
+        let context = SessionContext::new();
+        table.update_datafusion_session(&context.state())?;
+        let provider = table.table_provider().await?;
+        let schema = provider.schema();
+        let rows = context.read_table(provider)?.collect().await?;
+        Ok(Logical::of(Some(&concat_batches(&schema, &rows)?), &[]))
     }
 
     pub(crate) async fn restore(&self, version: u64) -> Outcome<()> {

@@ -11,7 +11,8 @@ use chrono::{DateTime, TimeDelta, Utc};
 use datafusion::prelude::{SessionContext, col, lit};
 use limno_engine::clock::FixedClock;
 use limno_engine::config::Config;
-use limno_engine::engine::{Engine, Report};
+use limno_engine::engine::Engine;
+use limno_engine::monitor::BoundMonitor;
 use limno_engine::progress::Progress;
 use limno_engine::store;
 use limno_fixtures::SplitMix64;
@@ -24,7 +25,7 @@ use super::rows::{DAY, Face, RowMaker};
 use super::steps::{ANEW, STEPS};
 use super::tally::Tally;
 use super::watch::{NAME, Watch};
-use super::world::{Steps, World, pick};
+use super::world::{Steps, World};
 
 /// Columns that say which refresh wrote a row, not what it says.
 const WHICH_REFRESH: [&str; 2] = ["logging_table_commit_version", "monitor_version"];
@@ -49,15 +50,22 @@ struct History<'a> {
 pub(crate) async fn play(folder: &Path, seed: u64, steps: Steps) -> Outcome<Tally> {
     let mut history = Box::pin(History::begin(folder, seed, steps)).await?;
     let commits = 1 + if history.rng.chance(0.4) { history.rng.below(6) } else { history.rng.below(30) };
-    let often = [0.2, 0.5, 0.9][pick(&mut history.rng, 3)];
+    let often = [0.2, 0.5, 0.9][history.rng.index(3)];
     for _ in 0..commits {
         Box::pin(history.step()).await?;
+        if history.rng.chance(0.04) {
+            Box::pin(history.tend()).await?;
+        }
         if history.rng.chance(often) {
             let full = history.rng.chance(0.03);
-            Box::pin(history.refresh(full)).await?;
+            let is_late = history.rng.chance(0.1);
+            Box::pin(history.refresh(full, is_late)).await?;
         }
     }
-    Box::pin(history.refresh(false)).await?;
+    Box::pin(history.refresh(false, false)).await?;
+    if history.rng.chance(0.15) {
+        Box::pin(history.be_overtaken()).await?;
+    }
     Box::pin(history.judge()).await?;
     Ok(history.tally)
 }
@@ -120,6 +128,10 @@ impl<'a> History<'a> {
             self.move_baseline().await?;
             self.tally.count("baseline moved");
         }
+        self.commit().await
+    }
+
+    async fn commit(&mut self) -> Outcome<()> {
         let weights = STEPS.map(|(_, weight)| weight);
         loop {
             let step = if self.rng.chance(0.005) { ANEW } else { STEPS[self.world.rng.weighted(&weights)].0 };
@@ -136,7 +148,7 @@ impl<'a> History<'a> {
             self.world.say("write the file of the baseline anew");
             return self.write_baseline_file(&rows);
         }
-        let what = ["append", "optimise", "delete", "overwrite"][pick(&mut self.rng, 4)];
+        let what = ["append", "optimise", "delete", "overwrite"][self.rng.index(4)];
         self.world.say(format!("baseline: {what}"));
         match what {
             "append" => self.base.append(rows).await,
@@ -148,25 +160,42 @@ impl<'a> History<'a> {
 
     fn engine(&mut self, output: &str) -> Outcome<Engine> {
         let config = Config::parse(&self.watch.text(self.folder, output), "limno.toml", &BTreeMap::new())?;
-        let options = SessionOptions { partitions: Some(1 + pick(&mut self.rng, 3)) };
+        let options = SessionOptions { partitions: Some(1 + self.rng.index(3)) };
         let clock = Arc::<FixedClock>::clone(&self.clock);
         Ok(Engine::new(config, clock, Progress::hidden(), &options))
     }
 
-    async fn refresh(&mut self, full: bool) -> Outcome<Report> {
-        if !self.stands {
-            let hours = [0, 1, 5, 24, 100][pick(&mut self.rng, 5)] + i64::try_from(self.rng.below(12))?;
-            self.now += TimeDelta::hours(hours) + TimeDelta::seconds(1);
-            self.clock.set(self.now);
-        }
-        self.world.say(format!("{} at {}", if full { "REFRESH IN FULL" } else { "REFRESH" }, self.now));
+    /// Refreshes; if it is late, the tables change between its opening and its reading them.
+    async fn refresh(&mut self, full: bool, is_late: bool) -> Outcome<()> {
+        self.wait()?;
         // One that goes on may remember too much, a new one too little.
         let engine = match self.engine.take().filter(|_| self.rng.chance(0.6)) {
             Some(engine) => engine,
             None => self.engine("a")?,
         };
-        let report = run(&engine, full).await?;
+        let bound = engine.bind(&engine.config().monitors[0]).await?;
+        if is_late {
+            self.world.say("a refresh has opened its tables, and then:");
+            Box::pin(self.commit()).await?;
+        }
+        self.run(&engine, &bound, full).await?;
         self.engine = Some(engine);
+        Ok(())
+    }
+
+    /// Lets time pass, if the clock does not stand. Clocks are also put back.
+    fn wait(&mut self) -> Outcome<()> {
+        if !self.stands {
+            let hours = [-7, 0, 0, 1, 5, 24, 24, 100][self.rng.index(8)] + i64::try_from(self.rng.below(12))?;
+            self.now += TimeDelta::hours(hours) + TimeDelta::seconds(1);
+            self.clock.set(self.now);
+        }
+        Ok(())
+    }
+
+    async fn run(&mut self, engine: &Engine, bound: &BoundMonitor, full: bool) -> Outcome<()> {
+        self.world.say(format!("{} at {}", if full { "REFRESH IN FULL" } else { "REFRESH" }, self.now));
+        let report = Box::pin(engine.run(bound, full)).await?;
         let row = report.refreshed.as_ref();
         let how = row.map_or("nothing to do".to_owned(), |row| {
             let mode = row.mode.unwrap_or("without mode");
@@ -179,14 +208,51 @@ impl<'a> History<'a> {
                 return Err(format!("{row:?}").into());
             }
         }
-        self.tally.count_refresh(how);
-        Ok(report)
+        self.tally.count_refresh(&how);
+        Ok(())
+    }
+
+    /// A refresh that opened its tables before others did more must take nothing back.
+    async fn be_overtaken(&mut self) -> Outcome<()> {
+        let engine = self.engine("a")?;
+        let bound = engine.bind(&engine.config().monitors[0]).await?;
+        self.world.say("a refresh has opened its tables, and then:");
+        self.commit().await?;
+        self.refresh(false, false).await?;
+        self.world.say("the one that was overtaken:");
+        self.tally.count("overtaken");
+        self.run(&engine, &bound, false).await
+    }
+
+    /// What others do to our own tables.
+    async fn tend(&mut self) -> Outcome<()> {
+        let names = ["ledger", "profile_metrics", "drift_metrics"];
+        let table = self.folder.join("a").join(format!("{NAME}_{}", names[self.rng.index(3)]));
+        if !table.join("_delta_log").exists() {
+            return Ok(());
+        }
+        let what = ["compact", "checkpoint", "cut the log", "drop"][self.rng.index(4)];
+        self.world.say(format!("{what}: {}", table.display()));
+        self.tally.count("our own table tended");
+        let table = Lake::at(&table);
+        match what {
+            "compact" => table.optimize(None).await?,
+            "drop" => std::fs::remove_dir_all(&table.folder)?,
+            _ => {
+                let version = table.checkpoint().await?;
+                if what == "cut the log" {
+                    table.cut_log_before(version);
+                }
+            }
+        }
+        Ok(())
     }
 
     /// The full refresh beside the last one, and all that must be equal.
     async fn judge(&mut self) -> Outcome<()> {
         let engine = self.engine("b")?;
-        run(&engine, true).await?;
+        let bound = engine.bind(&engine.config().monitors[0]).await?;
+        Box::pin(engine.run(&bound, true)).await?;
         let mut ignored = WHICH_REFRESH.to_vec();
         if !self.stands {
             ignored.push("refreshed_at");
@@ -220,7 +286,9 @@ impl<'a> History<'a> {
             return Ok(());
         }
         let before = files_in(&self.folder.join("a"));
-        let report = run(&self.engine("a")?, false).await?;
+        let engine = self.engine("a")?;
+        let bound = engine.bind(&engine.config().monitors[0]).await?;
+        let report = Box::pin(engine.run(&bound, false)).await?;
         if let Some(row) = report.refreshed {
             return Err(format!("nothing was new, and yet it refreshed: {row:?}").into());
         }
@@ -251,11 +319,6 @@ impl<'a> History<'a> {
         let uri = self.folder.join(output).join(table);
         Ok(store::read(&SessionContext::new(), uri.to_str().unwrap()).await?)
     }
-}
-
-async fn run(engine: &Engine, full: bool) -> Outcome<Report> {
-    let bound = engine.bind(&engine.config().monitors[0]).await?;
-    Ok(Box::pin(engine.run(&bound, full)).await?)
 }
 
 /// Path and size of each file below a folder.

@@ -26,14 +26,21 @@ struct Known {
     runtime: tokio::runtime::Runtime,
 }
 
-const PARTITIONED: [&[&str]; 3] = [&[], &["kind"], &["day", "kind"]];
+const PARTITIONED: [&[&str]; 4] = [&[], &["kind"], &["day", "kind"], &["at"]];
 
 impl Known {
     /// Ids 0 to 59 in three files.
     fn new(face: Face, partitions: &[&str]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let lake = Lake::at(&folder.path().join("t"));
-        let mut maker = RowMaker { rng: SplitMix64::new(1), face, next_id: 0, is_odd: true };
+        let mut maker = RowMaker {
+            rng: SplitMix64::new(1),
+            face,
+            next_id: 0,
+            is_odd: true,
+            is_coarse: partitions.contains(&"at"),
+            has_empty: partitions.is_empty(),
+        };
         let runtime = tokio::runtime::Runtime::new().unwrap();
         runtime.block_on(async {
             let rows = maker.rows(20, 19_723..19_726);
@@ -49,7 +56,7 @@ impl Known {
     /// Deletes every fourth row of each file, by a vector.
     fn delete_some(&self) -> BTreeSet<i64> {
         self.runtime.block_on(async {
-            for file in self.lake.files().await.unwrap() {
+            for file in self.lake.files(None).await.unwrap() {
                 let rows = u16::try_from(self.lake.rows_in(&file).unwrap()).unwrap();
                 let own = file.deletion_vector.clone();
                 self.lake.delete_rows(&file, &(0..rows).step_by(4).collect()).await.unwrap();
@@ -87,7 +94,7 @@ impl Known {
 fn rows_that_a_vector_deletes_are_gone_for_the_engine() {
     for partitions in PARTITIONED {
         let known = Known::new(Face::Instant, partitions);
-        let files = known.runtime.block_on(known.lake.files()).unwrap();
+        let files = known.runtime.block_on(known.lake.files(None)).unwrap();
         let rows = |file| known.lake.rows_in(file).unwrap();
         assert_eq!(files.iter().map(rows).sum::<usize>(), 60);
         assert_eq!(known.ids(), (0..60).collect());
@@ -95,7 +102,7 @@ fn rows_that_a_vector_deletes_are_gone_for_the_engine() {
         let gone: usize = files.iter().map(|file| rows(file).div_ceil(4)).sum();
         assert_eq!(known.ids().len(), 60 - gone);
         // More rows of the same file; the second vector takes the place of the first.
-        let file = known.runtime.block_on(known.lake.files()).unwrap().remove(0);
+        let file = known.runtime.block_on(known.lake.files(None)).unwrap().remove(0);
         let all = u16::try_from(rows(&file)).unwrap();
         let vector = file.deletion_vector.as_ref().unwrap();
         assert_eq!(usize::try_from(vector.cardinality).unwrap(), usize::from(all).div_ceil(4));
@@ -116,8 +123,8 @@ fn positions_of_a_vector_are_those_of_the_file() {
     let rows = known.rows(100);
     let batch = known.maker.batch(&rows);
     // Row groups of 16.
-    known.runtime.block_on(known.lake.append_by_hand("hand", &[batch], &[], Stats::Full)).unwrap();
-    let files = known.runtime.block_on(known.lake.files()).unwrap();
+    known.runtime.block_on(known.lake.append_by_hand("hand", &[batch], Stats::Full)).unwrap();
+    let files = known.runtime.block_on(known.lake.files(None)).unwrap();
     let file = files.iter().find(|file| file.path == "hand-0.parquet").unwrap();
     known.runtime.block_on(known.lake.delete_rows(file, &BTreeSet::from([0, 15, 16, 50, 99]))).unwrap();
     let gone: BTreeSet<i64> = (0..160).collect::<BTreeSet<_>>().difference(&known.ids()).copied().collect();
@@ -177,20 +184,59 @@ fn operations_keep_what_vectors_deleted() {
 }
 
 #[test]
+fn columns_that_swap_names_swap_their_values() {
+    for (partitions, face) in
+        [(PARTITIONED[0], Face::Instant), (PARTITIONED[1], Face::Text), (PARTITIONED[3], Face::Wall)]
+    {
+        let mut known = Known::new(face, partitions);
+        let run = known.runtime.handle().clone();
+        let lake = known.lake.clone();
+        let count = |predicate| run.block_on(known.lake.count(Some(predicate))).unwrap();
+        let small = || col("opt").lt(lit(60_i64)).and(col("opt").gt_eq(lit(0_i64)));
+        run.block_on(lake.map_columns()).unwrap();
+        let before = count(small());
+        assert!(before < 10);
+        run.block_on(lake.swap_names("id", "opt")).unwrap();
+        assert_eq!(count(small()), 60, "the ids are there");
+        run.block_on(lake.delete(Some(col("opt").lt(lit(7_i64))))).unwrap();
+        run.block_on(lake.update(Some(col("opt").lt(lit(10_i64))), vec![("opt", lit(59_i64))])).unwrap();
+        assert_eq!((count(small()), count(col("opt").eq(lit(59_i64)))), (53, 4));
+        let rows = known.maker.rows(11, 19_723..19_726);
+        let batch = known.maker.batch(&rows);
+        run.block_on(lake.append(batch.clone())).unwrap();
+        run.block_on(lake.append_by_hand("hand", &[batch.clone()], Stats::Full)).unwrap();
+        let wanted = rows.iter().filter(|row| row.opt.is_some_and(|opt| (0..60).contains(&opt))).count();
+        let count = |predicate| run.block_on(known.lake.count(Some(predicate))).unwrap();
+        assert_eq!(count(small()), 53 + 2 * wanted);
+        let all = count(lit(true));
+        let files = run.block_on(lake.files(None)).unwrap();
+        run.block_on(lake.delete_rows(&files[0], &BTreeSet::from([0]))).unwrap();
+        assert_eq!((count(lit(true)), count(col("id").eq(lit(70_i64)))), (all - 1, 2));
+        run.block_on(lake.merge(batch, None)).unwrap();
+        run.block_on(lake.swap_names("id", "opt")).unwrap();
+        assert_eq!(count(col("opt").eq(lit(70_i64))), 2);
+        // A column that goes and one that comes share nothing but the name.
+        run.block_on(lake.drop_column("wide")).unwrap();
+        run.block_on(lake.add_mapped_column("wide", "double")).unwrap();
+        assert_eq!(count(col("wide").is_not_null()), 0);
+    }
+}
+
+#[test]
 fn commits_by_hand_are_read_as_they_are_meant() {
     for partitions in PARTITIONED {
-        for stats in [Stats::None, Stats::Count, Stats::Full, Stats::Wide] {
+        for stats in [Stats::None, Stats::Count, Stats::Full, Stats::Zoned, Stats::Wide] {
             for face in [Face::Instant, Face::Wall, Face::Text] {
                 let mut known = Known::new(face, partitions);
                 let batches = [known.rows(9), known.rows(8)].map(|rows| known.maker.batch(&rows));
-                known.runtime.block_on(known.lake.append_by_hand("hand", &batches, partitions, stats)).unwrap();
+                known.runtime.block_on(known.lake.append_by_hand("hand ü%", &batches, stats)).unwrap();
                 assert_eq!(known.ids(), (0..77).collect());
                 // Of what the log says, nothing hides a row from a reader that trusts it.
                 for id in [60_i64, 68, 76] {
                     let found = known.runtime.block_on(known.lake.count(Some(col("id").eq(lit(id)))));
                     assert_eq!(found.unwrap(), 1);
                 }
-                let files = known.runtime.block_on(known.lake.files()).unwrap();
+                let files = known.runtime.block_on(known.lake.files(None)).unwrap();
                 let by_hand = files.iter().find(|file| file.path.starts_with("hand")).unwrap().clone();
                 known.runtime.block_on(known.lake.add_again(&by_hand, true)).unwrap();
                 assert_eq!(known.ids(), (0..77).collect());

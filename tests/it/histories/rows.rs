@@ -59,11 +59,15 @@ pub(crate) struct RowMaker {
     pub(crate) next_id: i64,
     /// Whether there are NaN and infinities.
     pub(crate) is_odd: bool,
+    /// Whether times are whole days, so that files can be kept apart by them.
+    pub(crate) is_coarse: bool,
+    /// Whether some texts are empty. As the value of a partition an empty text is written as one by some operations
+    /// of delta-rs and as a null by others, compaction among them.
+    pub(crate) has_empty: bool,
 }
 
-/// Values that need quoting in SQL, in URIs and in the names of folders.
-pub(crate) const KINDS: [Option<&str>; 7] =
-    [Some("a"), Some("b"), Some("c c"), Some("ü/%"), Some("it's=7"), Some(""), None];
+/// Values that need quoting in SQL, in URIs and in the names of folders; the last one not for every table.
+const KINDS: [Option<&str>; 7] = [Some("a"), Some("b"), Some("c c"), Some("ü/%"), Some("it's=7"), None, Some("")];
 const MODELS: [Option<&str>; 4] = [Some("m1"), Some("m2"), Some("m 3"), None];
 
 impl RowMaker {
@@ -78,6 +82,11 @@ impl RowMaker {
         rows.into_iter().map(|row| Row { at: None, day: None, ..row }).collect()
     }
 
+    /// One of the kinds, each as likely.
+    pub(crate) fn kind(&self, rng: &mut SplitMix64) -> Option<&'static str> {
+        KINDS[rng.index(KINDS.len() - usize::from(!self.has_empty))]
+    }
+
     fn row(&mut self, days: &std::ops::Range<i64>) -> Row {
         let rng = &mut self.rng;
         let span = u64::try_from((days.end - days.start).max(1)).unwrap();
@@ -89,6 +98,7 @@ impl RowMaker {
             _ => i64::try_from(rng.below(30 * 60_000_000)).unwrap(),
         };
         let at = (!rng.chance(0.03)).then_some(days.start * DAY + half_hours * 30 * MINUTE + within);
+        let at = if self.is_coarse { at.map(|at| at.div_euclid(DAY) * DAY) } else { at };
         let late = at.is_some_and(|at| at.rem_euclid(7 * DAY) > 4 * DAY);
         let wide = match rng.below(if self.is_odd { 40 } else { 1000 }) {
             0 if self.is_odd => f64::NAN,
@@ -111,7 +121,7 @@ impl RowMaker {
             opt: opt(rng, 0.4).then(|| i64::try_from(rng.below(1000)).unwrap() - 500),
             #[expect(clippy::cast_possible_truncation, reason = "any float will do")]
             score: opt(rng, 0.1).then_some(rng.uniform() as f32),
-            kind: KINDS[rng.weighted(&[8.0, 5.0, 3.0, 1.5, 1.0, 0.3, 1.0])],
+            kind: KINDS[rng.weighted(&[8.0, 5.0, 3.0, 1.5, 1.0, 1.0, if self.has_empty { 0.3 } else { 0.0 }])],
             model: MODELS[rng.weighted(&[6.0, if late { 6.0 } else { 2.0 }, 1.0, 0.4])],
         }
     }
@@ -145,6 +155,8 @@ impl RowMaker {
         let Some(at) = at else { return self.rng.chance(0.5).then(|| "soon".to_owned()) };
         let form = |at: i64, form: &str| DateTime::from_timestamp_micros(at).unwrap().format(form).to_string();
         Some(match self.rng.below(8) {
+            // One partition for each text is enough.
+            _ if self.is_coarse => form(at, "%Y-%m-%d"),
             0 => form(at + 330 * MINUTE, "%Y-%m-%dT%H:%M:%S%.6f+05:30"),
             1 => form(at - 480 * MINUTE, "%Y-%m-%dT%H:%M:%S%.6f-08:00"),
             2 => form(at, "%Y-%m-%d %H:%M:%S%.6f"),

@@ -7,19 +7,20 @@ use arrow::datatypes::DataType;
 use datafusion::common::ScalarValue;
 use datafusion::logical_expr::Expr;
 use datafusion::prelude::{col, lit};
-use deltalake::kernel::DataType as DeltaType;
+use deltalake::kernel::{Add, DataType as DeltaType};
 
 use super::hand::Stats;
 use super::lake::Outcome;
 use super::rows::{DAY, Row, with_extra};
-use super::world::{World, date, pick};
+use super::world::{World, date};
 
 /// The steps and how often they are taken.
-pub(crate) const STEPS: [(&str, f64); 30] = [
+pub(crate) const STEPS: [(&str, f64); 34] = [
     ("append", 14.0),
     ("append late rows", 8.0),
     ("append many files", 4.0),
     ("append by hand", 9.0),
+    ("append narrow files", 2.0),
     ("append nothing", 0.7),
     ("append rows without time", 2.0),
     ("append far rows", 0.7),
@@ -42,6 +43,9 @@ pub(crate) const STEPS: [(&str, f64); 30] = [
     ("delete by vector", 9.0),
     ("remove a file bare", 3.0),
     ("add a file again", 3.0),
+    ("remove a file again", 0.7),
+    ("swap names", 2.0),
+    ("drop a column", 1.5),
     ("change a property", 1.5),
     ("note a transaction", 1.0),
     ("write a checkpoint", 2.0),
@@ -61,9 +65,7 @@ impl World {
             "append by hand" => self.append_hand().await,
             "append nothing" => {
                 self.say("append nothing");
-                let batch = self.batch(&[]).await?;
-                self.lake.append_merging(batch).await?;
-                Ok(true)
+                self.append_rows(&[]).await
             }
             "append rows without time" => {
                 let count = 1 + self.rng.below(20);
@@ -112,6 +114,9 @@ impl World {
             "add a column with rows" | "add a column alone" => self.add_column(step).await,
             "delete by vector" => self.delete_by_vector().await,
             "remove a file bare" | "add a file again" => self.by_hand(step).await,
+            "remove a file again" => self.remove_again().await,
+            "append narrow files" => self.append_narrow().await,
+            "swap names" | "drop a column" => self.map(step).await,
             "change a property" => {
                 self.say("change a property");
                 self.lake.set_property(&format!("{}", self.rng.below(1000))).await?;
@@ -134,7 +139,6 @@ impl World {
             _ => {
                 self.say(step);
                 self.lake.drop_table();
-                self.oldest = 0;
                 self.create().await?;
                 Ok(true)
             }
@@ -143,7 +147,11 @@ impl World {
 
     async fn append_rows(&mut self, rows: &[Row]) -> Outcome<bool> {
         let batch = self.batch(rows).await?;
-        self.lake.append_merging(batch).await?;
+        if self.is_mapped {
+            self.lake.append(batch).await?;
+        } else {
+            self.lake.append_merging(batch).await?;
+        }
         Ok(true)
     }
 
@@ -163,7 +171,7 @@ impl World {
             return self.some_days();
         }
         // A day may be left out, and the last one may get more.
-        let start = self.next_day + [-1, 0, 0, 0, 1, 2][pick(&mut self.rng, 6)];
+        let start = self.next_day + [-1, 0, 0, 0, 1, 2][self.rng.index(6)];
         self.next_day = (start + 1 + i64::try_from(self.rng.below(2)).unwrap()).max(self.next_day);
         start..self.next_day
     }
@@ -180,7 +188,7 @@ impl World {
     }
 
     async fn append_hand(&mut self) -> Outcome<bool> {
-        let stats = [Stats::None, Stats::Count, Stats::Full, Stats::Wide][pick(&mut self.rng, 4)];
+        let stats = [Stats::None, Stats::Count, Stats::Full, Stats::Zoned, Stats::Wide][self.rng.index(5)];
         let mut batches: Vec<RecordBatch> = Vec::new();
         let files = 1 + self.rng.below(3);
         let mut said = format!("append by hand with statistics {stats:?}:");
@@ -191,9 +199,29 @@ impl World {
             batches.push(self.batch(&rows).await?);
         }
         self.say(said);
+        let name = self.file_name();
+        self.lake.append_by_hand(&name, &batches, stats).await?;
+        Ok(true)
+    }
+
+    fn file_name(&mut self) -> String {
         self.files += 1;
-        let name = format!("by-hand-{}", self.files);
-        self.lake.append_by_hand(&name, &batches, &self.partitions, stats).await?;
+        let style = ["by-hand", "by hand/ü%20", "a=b/by+hand"][self.rng.index(3)];
+        format!("{style}-{}", self.files)
+    }
+
+    /// Many files, each of a short time.
+    async fn append_narrow(&mut self) -> Outcome<bool> {
+        let (count, days) = (60 + self.rng.below(120), self.some_day()..self.next_day);
+        let mut rows = self.maker.rows(count, days.clone());
+        rows.sort_by_key(|row| row.at);
+        let each = 1 + self.rng.index(3);
+        self.say(format!("append {count} rows of days {days:?} in the order of time, {each} in a file"));
+        let batch = self.batch(&rows).await?;
+        let starts = (0..batch.num_rows()).step_by(each);
+        let batches: Vec<_> = starts.map(|start| batch.slice(start, each.min(batch.num_rows() - start))).collect();
+        let name = self.file_name();
+        self.lake.append_by_hand(&name, &batches, Stats::Full).await?;
         Ok(true)
     }
 
@@ -254,12 +282,18 @@ impl World {
     }
 
     async fn take_optimise(&mut self, by: Option<&'static str>) -> Outcome<bool> {
+        if self.is_mapped {
+            return Ok(false);
+        }
         self.say(format!("optimise{}", by.map_or(String::new(), |by| format!(" in the order of {by}"))));
         self.lake.optimize(by).await?;
         Ok(true)
     }
 
     async fn overwrite(&mut self, step: &str) -> Outcome<bool> {
+        if self.is_mapped && step != "overwrite" {
+            return Ok(false);
+        }
         let (count, days) = (self.count() + 20, self.first_day..self.next_day);
         self.say(format!("{step}: {count} rows of days {days:?}"));
         let rows = self.maker.rows(count, days);
@@ -311,11 +345,18 @@ impl World {
             return Ok(false);
         }
         let types = [DataType::Float64, DataType::Int64, DataType::Utf8, DataType::Boolean];
-        let index = pick(&mut self.rng, types.len());
+        let index = self.rng.index(types.len());
         if step == "add a column alone" {
             self.say(format!("add column extra {}", types[index]));
             let delta = [DeltaType::DOUBLE, DeltaType::LONG, DeltaType::STRING, DeltaType::BOOLEAN];
-            self.lake.add_column("extra", delta[index].clone()).await?;
+            if self.is_mapped {
+                let name = ["double", "long", "string", "boolean"][index];
+                self.lake.add_mapped_column("extra", name).await?;
+            } else {
+                self.lake.add_column("extra", delta[index].clone()).await?;
+            }
+        } else if self.is_mapped {
+            return Ok(false);
         } else {
             let (count, days) = (self.count(), self.days(0.5));
             self.say(format!("append {count} rows of days {days:?} with column extra {}", types[index]));
@@ -327,11 +368,11 @@ impl World {
     }
 
     async fn delete_by_vector(&mut self) -> Outcome<bool> {
-        let files = self.lake.files().await?;
+        let files = self.lake.files(None).await?;
         if !self.may_have_vectors || files.is_empty() {
             return Ok(false);
         }
-        let file = &files[pick(&mut self.rng, files.len())];
+        let file = &files[self.rng.index(files.len())];
         let count = self.lake.rows_in(file)?;
         let before = match &file.deletion_vector {
             None => BTreeSet::new(),
@@ -349,12 +390,51 @@ impl World {
         Ok(true)
     }
 
+    /// Removes a file that was there some versions ago and is no longer.
+    async fn remove_again(&mut self) -> Outcome<bool> {
+        let newest = self.lake.version().await?;
+        if newest <= self.oldest {
+            return Ok(false);
+        }
+        let version = newest - 1 - self.rng.below((newest - self.oldest).min(5));
+        let now = self.lake.files(None).await?;
+        let is_gone = |file: &Add| now.iter().all(|other| other.path != file.path);
+        let gone: Vec<_> = self.lake.files(Some(version)).await?.into_iter().filter(is_gone).collect();
+        if gone.is_empty() {
+            return Ok(false);
+        }
+        let (file, data_change) = (&gone[self.rng.index(gone.len())], self.rng.chance(0.3));
+        self.say(format!("remove again, a change of data: {data_change}: {}", file.path));
+        self.lake.remove_again(file, data_change).await?;
+        Ok(true)
+    }
+
+    async fn map(&mut self, step: &str) -> Outcome<bool> {
+        if !self.is_mapped {
+            return Ok(false);
+        }
+        if step == "swap names" {
+            // All that a monitor says of the one can be said of the other. A column that files are kept apart by keeps
+            // its name: delta-rs fails to delete from a table where it has another one than what is stored.
+            let is_apart = self.partitions.iter().any(|name| ["kind", "model"].contains(name));
+            let [one, other] = [["id", "opt"], ["kind", "model"]][self.rng.index(if is_apart { 1 } else { 2 })];
+            self.say(format!("swap the names of {one} and {other}"));
+            self.lake.swap_names(one, other).await?;
+        } else if self.extra().await?.is_some() {
+            self.say("drop column extra");
+            self.lake.drop_column("extra").await?;
+        } else {
+            return Ok(false);
+        }
+        Ok(true)
+    }
+
     async fn by_hand(&mut self, step: &str) -> Outcome<bool> {
-        let files = self.lake.files().await?;
+        let files = self.lake.files(None).await?;
         if files.is_empty() {
             return Ok(false);
         }
-        let file = &files[pick(&mut self.rng, files.len())];
+        let file = &files[self.rng.index(files.len())];
         self.say(format!("{step}: {}", file.path));
         if step == "remove a file bare" {
             self.lake.remove_bare(file).await?;

@@ -31,8 +31,11 @@ impl Tally {
         *self.steps.entry(step).or_default() += 1;
     }
 
-    pub(crate) fn count_refresh(&mut self, how: String) {
-        *self.refreshes.entry(how).or_default() += 1;
+    /// Counts a refresh by what it had to do, whichever file or version made it so.
+    pub(crate) fn count_refresh(&mut self, how: &str) {
+        let is_name = |word: &&str| word.contains(['/', '.']) || word.chars().any(|c| c.is_ascii_digit());
+        let words: Vec<_> = how.split(' ').map(|word| if is_name(&word) { "…" } else { word }).collect();
+        *self.refreshes.entry(words.join(" ")).or_default() += 1;
     }
 }
 

@@ -5,8 +5,6 @@ use std::path::Path;
 
 use limno_fixtures::SplitMix64;
 
-use super::world::pick;
-
 /// The monitor's name.
 pub(crate) const NAME: &str = "watch";
 
@@ -17,6 +15,12 @@ const TIMEZONES: [&str; 3] = ["UTC", "Europe/Berlin", "Asia/Kolkata"];
 const SLICES: [&str; 7] = ["kind", "flat > 2", "model", "opt IS NULL", "wide > 0 AND kind = 'a'", "flat", "id % 3"];
 const COLUMNS: [&str; 8] = ["id", "wide", "flat", "opt", "score", "kind", "ext*", "day"];
 const GRACES: [&str; 3] = ["0s", "6h", "3days"];
+/// The last one is the watched table itself.
+const BASELINES: [Option<&str>; 4] = [None, Some("baseline.parquet"), Some("baseline"), Some("t")];
+/// As many slices as there may be, and as little memory as can be asked for.
+const LIMITS: [&str; 3] = ["", "max_slices = 12", "memory = \"16 MiB\""];
+/// More values than the hundred that a window shows.
+const MANY: &str = "id % 130";
 const BINS: [&str; 4] = ["10", "5", "[-5.0, 0.0, 5.0]", "40"];
 const PRECISIONS: [&str; 4] = ["", "max_buckets = 16", "max_buckets = 64", "precision = \"exact\""];
 const RULES: [&str; 4] = [
@@ -46,6 +50,10 @@ pub(crate) struct Watch {
     grace: &'static str,
     precision: &'static str,
     rules: Vec<&'static str>,
+    /// Whether there is a slice with more values than a window shows, if there are few windows.
+    has_many_slices: bool,
+    /// Limits that are kept.
+    limits: &'static str,
 }
 
 impl Watch {
@@ -54,10 +62,10 @@ impl Watch {
             has_models: rng.chance(0.4),
             is_classification: rng.chance(0.3),
             time: if rng.chance(0.25) { "day" } else { "at" },
-            granularities: GRANULARITIES[pick(rng, GRANULARITIES.len())].to_vec(),
+            granularities: GRANULARITIES[rng.index(GRANULARITIES.len())].to_vec(),
             slices: Vec::new(),
-            baseline: [None, Some("baseline.parquet"), Some("baseline")][pick(rng, 3)],
-            timezone: TIMEZONES[pick(rng, TIMEZONES.len())],
+            baseline: BASELINES[rng.weighted(&[3.0, 3.0, 3.0, 1.0])],
+            timezone: TIMEZONES[rng.index(TIMEZONES.len())],
             week_start: if rng.chance(0.3) { "sunday" } else { "monday" },
             exclude: Vec::new(),
             include: rng.chance(0.1),
@@ -66,12 +74,14 @@ impl Watch {
             grace: GRACES[rng.weighted(&[3.0, 1.0, 1.0])],
             precision: PRECISIONS[rng.weighted(&[4.0, 2.0, 1.0, 1.0])],
             rules: Vec::new(),
+            has_many_slices: rng.chance(0.2),
+            limits: LIMITS[rng.index(LIMITS.len())],
         };
         if rng.chance(0.5) {
-            (0..=pick(rng, 2)).for_each(|_| toggle(&mut watch.slices, SLICES[pick(rng, SLICES.len())]));
+            (0..=rng.index(2)).for_each(|_| toggle(&mut watch.slices, SLICES[rng.index(SLICES.len())]));
         }
-        (0..pick(rng, 3)).for_each(|_| toggle(&mut watch.exclude, COLUMNS[pick(rng, COLUMNS.len())]));
-        (0..pick(rng, 3)).for_each(|_| toggle(&mut watch.rules, RULES[pick(rng, RULES.len())]));
+        (0..rng.index(3)).for_each(|_| toggle(&mut watch.exclude, COLUMNS[rng.index(COLUMNS.len())]));
+        (0..rng.index(3)).for_each(|_| toggle(&mut watch.rules, RULES[rng.index(RULES.len())]));
         watch
     }
 
@@ -79,20 +89,21 @@ impl Watch {
     pub(crate) fn change(&mut self, rng: &mut SplitMix64) -> &'static str {
         let before = self.clone();
         loop {
-            let what = match rng.weighted(&[4.0, 4.0, 3.0, 1.0, 1.0, 2.0, 2.0, 1.5, 1.0, 0.7, 1.0, 0.5, 0.5]) {
+            let what = match rng.weighted(&[4.0, 4.0, 3.0, 1.0, 1.0, 2.0, 2.0, 1.5, 1.0, 0.7, 1.0, 0.5, 0.7, 0.5, 0.5])
+            {
                 0 => {
-                    toggle(&mut self.granularities, ADDED[pick(rng, ADDED.len())]);
+                    toggle(&mut self.granularities, ADDED[rng.index(ADDED.len())]);
                     if self.granularities.is_empty() {
                         self.granularities.push("1 day");
                     }
                     "granularities"
                 }
                 1 => {
-                    toggle(&mut self.slices, SLICES[pick(rng, SLICES.len())]);
+                    toggle(&mut self.slices, SLICES[rng.index(SLICES.len())]);
                     "slices"
                 }
                 2 => {
-                    toggle(&mut self.exclude, COLUMNS[pick(rng, COLUMNS.len())]);
+                    toggle(&mut self.exclude, COLUMNS[rng.index(COLUMNS.len())]);
                     "excluded columns"
                 }
                 3 => {
@@ -104,32 +115,40 @@ impl Watch {
                     "categorical columns"
                 }
                 5 => {
-                    self.bins = BINS[pick(rng, BINS.len())];
+                    self.bins = BINS[rng.index(BINS.len())];
                     "bins"
                 }
                 6 => {
-                    self.grace = GRACES[pick(rng, GRACES.len())];
+                    self.grace = GRACES[rng.index(GRACES.len())];
                     "grace"
                 }
                 7 => {
-                    self.baseline = [None, Some("baseline.parquet"), Some("baseline")][pick(rng, 3)];
+                    self.baseline = BASELINES[rng.weighted(&[3.0, 3.0, 3.0, 1.0])];
                     "baseline"
                 }
                 8 => {
-                    self.precision = PRECISIONS[pick(rng, PRECISIONS.len())];
+                    self.precision = PRECISIONS[rng.index(PRECISIONS.len())];
                     "precision"
                 }
                 9 => {
-                    self.timezone = TIMEZONES[pick(rng, TIMEZONES.len())];
+                    self.timezone = TIMEZONES[rng.index(TIMEZONES.len())];
                     "timezone"
                 }
                 10 => {
-                    toggle(&mut self.rules, RULES[pick(rng, RULES.len())]);
+                    toggle(&mut self.rules, RULES[rng.index(RULES.len())]);
                     "rules"
                 }
                 11 => {
                     self.time = if self.time == "at" { "day" } else { "at" };
                     "timestamp"
+                }
+                12 => {
+                    self.week_start = if self.week_start == "sunday" { "monday" } else { "sunday" };
+                    "start of the week"
+                }
+                13 => {
+                    self.is_classification = !self.is_classification;
+                    "kind of problem"
                 }
                 _ => {
                     self.has_models = !self.has_models;
@@ -154,9 +173,18 @@ impl Watch {
         if let Some(baseline) = self.baseline {
             writeln!(text, "baseline = \"{folder}/{baseline}\"").unwrap();
         }
-        let Self { timezone, week_start, grace, bins, precision, time, granularities, slices, .. } = self;
+        let Self { timezone, week_start, grace, bins, precision, time, granularities, .. } = self;
+        let mut slices = self.slices.clone();
+        if self.has_many_slices
+            && granularities.iter().all(|length| length.contains("month") || length.contains("week"))
+        {
+            slices.push(MANY);
+        }
         writeln!(text, "timezone = \"{timezone}\"\nweek_start = \"{week_start}\"\ngrace = \"{grace}\"").unwrap();
         writeln!(text, "bins = {bins}\nslices = {slices:?}\n{precision}").unwrap();
+        if !(slices.contains(&MANY) && self.limits.contains("max_slices")) {
+            writeln!(text, "{}", self.limits).unwrap();
+        }
         writeln!(text, "[monitor.{NAME}.columns]").unwrap();
         // A slice of an excluded column is as good as any other.
         if !self.exclude.is_empty() {

@@ -12,7 +12,7 @@ use datafusion::prelude::{col, lit};
 use limno_fixtures::SplitMix64;
 
 use super::lake::{Lake, Outcome};
-use super::rows::{DAY, Face, KINDS, Row, RowMaker, schema, with_extra};
+use super::rows::{DAY, Face, Row, RowMaker, schema, with_extra};
 
 /// The steps taken so far, for messages; kept also when a step panics.
 pub(crate) type Steps = Arc<Mutex<Vec<String>>>;
@@ -29,6 +29,8 @@ pub(crate) struct World {
     pub(crate) next_day: i64,
     /// Whether rows may be deleted by vectors.
     pub(crate) may_have_vectors: bool,
+    /// Whether the log maps the names of columns. Such a table delta-rs neither compacts nor gives other columns.
+    pub(crate) is_mapped: bool,
     /// The deleted rows by vector.
     pub(crate) vectors: HashMap<String, BTreeSet<u16>>,
     /// The oldest version that the log can still tell.
@@ -44,21 +46,34 @@ impl World {
         let root = SplitMix64::new(seed);
         let mut rng = root.stream("table");
         let face = [Face::Instant, Face::Wall, Face::Text][rng.weighted(&[6.0, 1.5, 2.0])];
-        let partitions = [vec![], vec!["kind"], vec!["day"], vec!["day", "kind"], vec!["model"]];
-        let partitions = partitions[rng.weighted(&[5.0, 2.0, 2.5, 0.7, 0.7])].clone();
+        let partitions = [vec![], vec!["kind"], vec!["day"], vec!["day", "kind"], vec!["model"], vec!["at"]];
+        let partitions = partitions[rng.weighted(&[5.0, 2.0, 2.5, 0.7, 0.7, 1.0])].clone();
         // January, or the days around the one on which Berlin changes its clocks.
         let first_day = if rng.chance(0.75) { 19_723 } else { 19_806 };
         let mut properties = Vec::new();
         if rng.chance(0.2) {
-            properties.push(("delta.dataSkippingNumIndexedCols", ["0", "3", "4"][pick(&mut rng, 3)]));
+            properties.push(("delta.dataSkippingNumIndexedCols", ["0", "3", "4"][rng.index(3)]));
         }
         if rng.chance(0.15) {
             properties.push(("delta.checkpointInterval", "4"));
         }
         if rng.chance(0.1) {
+            properties.push(("delta.checkpoint.writeStatsAsJson", "false"));
+            properties.push(("delta.checkpoint.writeStatsAsStruct", "true"));
+        }
+        let is_mapped = rng.chance(0.15);
+        if rng.chance(0.1) && !is_mapped {
             properties.push(("delta.enableChangeDataFeed", "true"));
         }
-        let maker = RowMaker { rng: root.stream("rows"), face, next_id: 0, is_odd: rng.chance(0.3) };
+        let maker = RowMaker {
+            rng: root.stream("rows"),
+            face,
+            next_id: 0,
+            is_odd: rng.chance(0.3),
+            is_coarse: partitions.contains(&"at"),
+            // Names may be swapped.
+            has_empty: !partitions.contains(&"kind") && !partitions.contains(&"model"),
+        };
         let may_have_vectors = rng.chance(0.6);
         let mut world = Self {
             lake: Lake::at(folder),
@@ -69,6 +84,7 @@ impl World {
             first_day,
             next_day: first_day + 3,
             may_have_vectors,
+            is_mapped,
             vectors: HashMap::new(),
             oldest: 0,
             files: 0,
@@ -91,7 +107,14 @@ impl World {
         ));
         let rows = self.maker.rows(count, self.first_day..self.next_day);
         let batch = self.maker.batch(&rows);
-        self.lake.create(batch, &self.partitions, &self.properties).await
+        self.lake.create(batch, &self.partitions, &self.properties).await?;
+        self.oldest = 0;
+        if self.is_mapped {
+            self.say("map the names of columns");
+            self.lake.map_columns().await?;
+            self.oldest = 1;
+        }
+        Ok(())
     }
 
     /// A few rows mostly, many sometimes, one seldom.
@@ -132,7 +155,7 @@ impl World {
     }
 
     pub(crate) fn some_kind(&mut self) -> Option<&'static str> {
-        KINDS[self.rng.weighted(&[4.0, 3.0, 2.0, 2.0, 1.0, 0.5, 1.0])]
+        self.maker.kind(&mut self.rng)
     }
 
     /// An instant as a value of the column `at`.
@@ -180,9 +203,4 @@ impl World {
 
 pub(crate) fn date(day: i64) -> Expr {
     lit(ScalarValue::Date32(Some(i32::try_from(day).unwrap())))
-}
-
-/// An index below `count`.
-pub(crate) fn pick(rng: &mut SplitMix64, count: usize) -> usize {
-    usize::try_from(rng.below(count as u64)).unwrap()
 }
