@@ -40,6 +40,7 @@
 //! |---|---|
 //! | [`state`] | one mergeable state each: counts, extrema, exact sums, histogram, distinct, lengths, categories |
 //! | [`column`](mod@column) | the product of states that a column of a given kind needs, built from Arrow arrays |
+//! | [`MeasureState`] | a state of any kind, as a ledger stores it |
 //! | [`profile`] | the numbers that one column state answers |
 //! | [`drift`] | the numbers that two column states answer |
 //! | [`binning`] | the bins that a pair of columns shares |
@@ -58,6 +59,7 @@ pub mod drift;
 mod error;
 mod kernel;
 mod key;
+mod measure;
 #[cfg(feature = "polars")]
 pub mod polars;
 pub mod profile;
@@ -68,3 +70,4 @@ pub mod state;
 pub use bound::Certified;
 pub use column::ColumnState;
 pub use error::{Error, ErrorKind, Result};
+pub use measure::MeasureState;

@@ -9,7 +9,7 @@
 //! | [`source`] | tables and files as DataFusion providers, with the version that was read |
 //! | [`window`] | granularities, calendars, windows |
 //! | [`expression`] | slicing expressions: one scalar SQL expression and nothing else |
-//! | [`functions`] | `column_state`, `column_merge`, `window_start` |
+//! | [`functions`] | `numeric_state` and its like, `measure_merge`, `window_start` |
 //! | [`plan`] | the one logical plan of a refresh, and the rows of states that it yields |
 //! | [`executor`] | the seam behind which a plan runs |
 //! | [`catalog`] | metric tables for `limno sql` |

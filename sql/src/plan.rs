@@ -1,11 +1,12 @@
 //! The one logical plan of a refresh, and the rows of states that it yields.
 //!
-//! `scan → window, model, slices → GROUP BY … column_state(column), …`. Every slice expression is a grouping set of
+//! `scan → window, model, slices → GROUP BY … state(columns), …`. Every slice expression is a grouping set of
 //! its own. The whole table is not one: each expression cuts it into parts, so the whole is the merge of the parts
 //! of the first, and no value is observed twice for it. A query can leave out spans of time, or read nothing else.
 
-use std::collections::BTreeMap;
-use std::collections::btree_map::Entry;
+mod measure;
+mod rows;
+
 use std::sync::Arc;
 
 use arrow::array::{Array, AsArray, RecordBatch};
@@ -16,18 +17,23 @@ use datafusion::functions::string::expr_fn::concat;
 use datafusion::functions_aggregate::count::count_all;
 use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, cast, grouping_set, lit, when};
 use futures::{Stream, StreamExt, TryStreamExt};
-use limno_metrics::column::{ColumnOptions, ColumnState};
 
 use crate::executor::PlanExecutor;
 use crate::expression::SliceExpression;
-use crate::functions::{column_state, to_instant, window_start};
+use crate::functions::{measure_state, to_instant, window_start};
 use crate::source::Source;
 use crate::window::{Calendar, Granularity, Spans};
 use crate::{Error, Result};
 
+pub use measure::{Measure, MeasureOptions, field_of, leaves};
+use rows::Whole;
+pub use rows::{EncodedRow, Outcome, SliceOf, StateRow};
+
 const WINDOW: &str = "__window";
 const MODEL: &str = "__model";
 const ROWS: &str = "__rows";
+/// The column of a log's view that says what became of a row.
+const OUTCOME: &str = "__outcome";
 
 /// What a refresh reads from one table.
 #[derive(Debug, Clone)]
@@ -40,8 +46,8 @@ pub struct StateQuery {
     pub model: Option<String>,
     /// Slicing expressions.
     pub slices: Vec<SliceExpression>,
-    /// The columns to profile.
-    pub columns: Vec<(String, ColumnOptions)>,
+    /// The states that are wanted of each group.
+    pub measures: Vec<Measure>,
     /// Which rows.
     pub within: Within,
     /// Whether the states over all rows are wanted beside those of the slices.
@@ -71,70 +77,6 @@ pub struct TimeColumn {
     pub unit: Granularity,
 }
 
-/// The states of all columns over one group of rows.
-#[derive(Debug, Clone)]
-pub struct StateRow {
-    /// Start of the window in microseconds; `None` for rows whose timestamp is null or does not parse.
-    pub window: Option<i64>,
-    /// The model id; `None` if the query has no model column, or for rows whose model id is null.
-    pub model: Option<String>,
-    /// The slice; `None` for all rows.
-    pub slice: Option<SliceOf>,
-    /// Rows.
-    pub rows: u64,
-    /// One state for each column of the query.
-    pub states: Vec<ColumnState>,
-}
-
-/// The same with encoded states, as they travel and are stored.
-#[derive(Debug, Clone)]
-pub struct EncodedRow {
-    /// Start of the window in microseconds; `None` for rows whose timestamp is null or does not parse.
-    pub window: Option<i64>,
-    /// The model id; `None` if the query has no model column, or for rows whose model id is null.
-    pub model: Option<String>,
-    /// The slice; `None` for all rows.
-    pub slice: Option<SliceOf>,
-    /// Rows.
-    pub rows: u64,
-    /// One state for each column of the query, as [`ColumnState::encode`] writes it.
-    pub states: Vec<Vec<u8>>,
-}
-
-impl EncodedRow {
-    /// # Errors
-    /// When a state does not decode, which would be a defect.
-    pub fn decode(&self) -> Result<StateRow> {
-        let states = self.states.iter().map(|state| ColumnState::decode(state)).collect::<Result<_, _>>()?;
-        Ok(StateRow {
-            window: self.window,
-            model: self.model.clone(),
-            slice: self.slice.clone(),
-            rows: self.rows,
-            states,
-        })
-    }
-
-    fn encode(row: &StateRow) -> Self {
-        Self {
-            window: row.window,
-            model: row.model.clone(),
-            slice: row.slice.clone(),
-            rows: row.rows,
-            states: row.states.iter().map(ColumnState::encode).collect(),
-        }
-    }
-}
-
-/// One value of one slice expression.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct SliceOf {
-    /// The expression's position in the query.
-    pub expression: usize,
-    /// Its value; `None` is the slice of the rows where it is null.
-    pub value: Option<String>,
-}
-
 impl StateQuery {
     /// The plan.
     ///
@@ -149,17 +91,23 @@ impl StateQuery {
             keys.push(cast(column(&schema, model)?, DataType::Utf8).alias(MODEL));
             base.push(ident(MODEL));
         }
+        if self.has_outcomes() {
+            keys.push(column(&schema, OUTCOME)?.alias(OUTCOME));
+            base.push(ident(OUTCOME));
+        }
         for (index, slice) in self.slices.iter().enumerate() {
             keys.push(tagged(slice)?.alias(slice_name(index)));
         }
         let mut projected = keys;
-        for (index, (name, _)) in self.columns.iter().enumerate() {
-            projected.push(column(&schema, name)?.alias(value_name(index)));
-        }
         let mut aggregates = vec![count_all().alias(ROWS)];
-        for (index, (_, options)) in self.columns.iter().enumerate() {
-            let state = column_state(*options).call(vec![ident(&value_name(index))]);
-            aggregates.push(state.alias(state_name(index)));
+        for (index, measure) in self.measures.iter().enumerate() {
+            let mut inputs = Vec::with_capacity(measure.inputs.len());
+            for (position, input) in measure.inputs.iter().enumerate() {
+                let name = value_name(index, position);
+                projected.push(input.clone().alias(&name));
+                inputs.push(ident(&name));
+            }
+            aggregates.push(measure_state(measure.options.clone()).call(inputs).alias(state_name(index)));
         }
         let groups = if self.slices.is_empty() {
             base
@@ -168,6 +116,11 @@ impl StateQuery {
             vec![grouping_set((0..self.slices.len()).map(set).collect())]
         };
         Ok(scan.project(projected)?.aggregate(groups, aggregates)?.build()?)
+    }
+
+    /// Whether the table is a log of which not every row is measured.
+    fn has_outcomes(&self) -> bool {
+        self.source.has_outcomes()
     }
 
     /// The rows that are read.
@@ -212,6 +165,10 @@ impl StateQuery {
         let mut scan = self.scan()?;
         if let Some(instant) = self.instant(scan.schema())? {
             scan = scan.filter(instant.is_not_null())?;
+        }
+        if self.has_outcomes() {
+            let outcome = column(scan.schema(), OUTCOME)?;
+            scan = scan.filter(outcome.is_null())?;
         }
         let values = scan.project([tagged(slice)?.alias(slice_name(0))])?.distinct()?.limit(0, Some(limit + 1))?;
         let stream = executor.execute(values.build()?).await?;
@@ -288,9 +245,10 @@ impl StateQuery {
         let windows = windows.as_primitive::<TimestampMicrosecondType>();
         let models = self.model.is_some().then(|| text(batch, MODEL)).transpose()?;
         let slices = (0..self.slices.len()).map(|index| text(batch, &slice_name(index))).collect::<Result<Vec<_>>>()?;
+        let outcomes = self.has_outcomes().then(|| text(batch, OUTCOME)).transpose()?;
         let counts = typed(batch, ROWS)?;
         let counts = counts.as_primitive::<Int64Type>();
-        let states = (0..self.columns.len())
+        let states = (0..self.measures.len())
             .map(|index| {
                 Ok(arrow::compute::cast(typed(batch, &state_name(index))?, &DataType::Binary)
                     .map_err(|e| exec_datafusion_err!("{e}"))?)
@@ -304,10 +262,10 @@ impl StateQuery {
                 });
             let encoded = states
                 .iter()
-                .zip(&self.columns)
-                .map(|(states, (_, options))| {
+                .zip(&self.measures)
+                .map(|(states, measure)| {
                     let states = states.as_binary::<i32>();
-                    if states.is_null(row) { ColumnState::empty(options).encode() } else { states.value(row).to_vec() }
+                    if states.is_null(row) { measure.options.empty().encode() } else { states.value(row).to_vec() }
                 })
                 .collect();
             rows.push(EncodedRow {
@@ -317,49 +275,17 @@ impl StateQuery {
                     .filter(|models| models.is_valid(row))
                     .map(|models| models.as_string::<i32>().value(row).to_owned()),
                 slice,
+                outcome: Outcome::of(
+                    outcomes
+                        .as_ref()
+                        .filter(|outcomes| outcomes.is_valid(row))
+                        .map(|outcomes| outcomes.as_string::<i32>().value(row)),
+                ),
                 rows: u64::try_from(counts.value(row)).unwrap_or(0),
                 states: encoded,
             });
         }
         Ok(())
-    }
-}
-
-/// The rows over everything, merged from the parts of the first slice expression.
-#[derive(Default)]
-struct Whole {
-    rows: BTreeMap<GroupKey, (u64, Vec<ColumnState>)>,
-}
-
-/// Window and model.
-type GroupKey = (Option<i64>, Option<String>);
-
-impl Whole {
-    fn add(&mut self, part: &EncodedRow) -> Result<()> {
-        if part.slice.as_ref().is_none_or(|slice| slice.expression != 0) {
-            return Ok(());
-        }
-        let part = part.decode()?;
-        match self.rows.entry((part.window, part.model)) {
-            Entry::Vacant(entry) => {
-                entry.insert((part.rows, part.states));
-            }
-            Entry::Occupied(mut entry) => {
-                let (rows, states) = entry.get_mut();
-                *rows += part.rows;
-                for (ours, theirs) in states.iter_mut().zip(&part.states) {
-                    ours.merge(theirs)?;
-                }
-            }
-        }
-        Ok(())
-    }
-
-    fn into_rows(self) -> Vec<EncodedRow> {
-        let row = |((window, model), (rows, states))| {
-            EncodedRow::encode(&StateRow { window, model, slice: None, rows, states })
-        };
-        self.rows.into_iter().map(row).collect()
     }
 }
 
@@ -384,8 +310,8 @@ fn slice_name(index: usize) -> String {
     format!("__slice_{index}")
 }
 
-fn value_name(index: usize) -> String {
-    format!("__value_{index}")
+fn value_name(measure: usize, input: usize) -> String {
+    format!("__value_{measure}_{input}")
 }
 
 fn state_name(index: usize) -> String {

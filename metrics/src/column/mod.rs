@@ -166,8 +166,12 @@ impl ColumnState {
     /// # Errors
     /// [`InvalidData`](crate::ErrorKind::InvalidData) on any other bytes.
     pub fn decode(bytes: &[u8]) -> Result<Self> {
-        let payload = codec::open(bytes)?;
-        let mut input = Reader::new(&payload);
+        Self::of_payload(&codec::open(bytes)?)
+    }
+
+    /// Reads what is in the frame.
+    pub(crate) fn of_payload(payload: &[u8]) -> Result<Self> {
+        let mut input = Reader::new(payload);
         let kind = ColumnKind::from_code(input.byte()?)?;
         let counts = Counts::decode(&mut input)?;
         let values = match kind {

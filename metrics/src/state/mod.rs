@@ -10,6 +10,7 @@
 //! | [`Distinct`] | the number of distinct values |
 //! | [`Lengths`] | string lengths |
 //! | [`Categories`] | counts of categories |
+//! | [`ItemSample`] | a bounded sample of items |
 
 mod bits;
 pub mod categories;
@@ -20,6 +21,7 @@ pub mod extrema;
 pub mod histogram;
 pub mod lengths;
 pub mod numbers;
+pub mod sample;
 pub mod sums;
 
 pub use categories::Categories;
@@ -29,6 +31,7 @@ pub use extrema::Extrema;
 pub use histogram::{Bucket, Buckets, Histogram};
 pub use lengths::Lengths;
 pub use numbers::Numbers;
+pub use sample::ItemSample;
 pub use sums::ExactSums;
 
 use crate::Result;

@@ -1,7 +1,7 @@
 //! Each state by itself: the laws, for several limits and families of values.
 
 use limno_metrics::state::{
-    Categories, Counts, Distinct, ExactSums, Extrema, Histogram, Lengths, MergeableState, Numbers,
+    Categories, Counts, Distinct, ExactSums, Extrema, Histogram, ItemSample, Lengths, MergeableState, Numbers,
 };
 use proptest::prelude::*;
 
@@ -70,6 +70,15 @@ mergeable_state_laws!(mod distinct {
     values: numbers(),
     empty: |&limit| Distinct::empty(limit),
     observe: observe_bits,
+    least: |&left, &right| left.min(right),
+});
+
+mergeable_state_laws!(mod sample {
+    cases: 100,
+    limits: prop_oneof![Just(1u32), Just(7), limits()],
+    values: strings(),
+    empty: |&limit| ItemSample::empty(limit),
+    observe: |state, values| values.iter().for_each(|value| state.observe(value.as_bytes(), 1)),
     least: |&left, &right| left.min(right),
 });
 

@@ -7,18 +7,22 @@ use arrow::datatypes::DataType;
 use datafusion::common::{ScalarValue, exec_datafusion_err};
 use datafusion::error::{DataFusionError, Result};
 use datafusion::logical_expr::{Accumulator, EmitTo, GroupsAccumulator};
-use limno_metrics::column::{ColumnGroups, ColumnOptions, ColumnState};
+use limno_metrics::MeasureState;
+use limno_metrics::column::ColumnGroups;
+use limno_metrics::state::{ItemSample, MergeableState};
+
+use crate::plan::MeasureOptions;
 
 /// What the rows of an update hold.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Input {
     /// Values to observe.
-    Values(ColumnOptions),
+    Values(MeasureOptions),
     /// Encoded states to merge.
     States,
 }
 
-/// One column state for each group.
+/// One state for each group.
 #[derive(Debug)]
 pub(super) struct StateGroups {
     input: Input,
@@ -32,9 +36,91 @@ pub(super) struct StateGroups {
 
 #[derive(Debug)]
 enum Groups {
-    Observing(Box<ColumnGroups>),
+    Columns(Box<ColumnGroups>),
+    Samples {
+        limit: u32,
+        samples: Vec<ItemSample>,
+    },
     /// States of a kind known only once the first has been decoded.
-    Merging(Vec<Option<ColumnState>>),
+    Merging(Vec<Option<MeasureState>>),
+}
+
+impl Groups {
+    fn resize(&mut self, total: usize) {
+        match self {
+            Self::Columns(columns) => columns.resize(total),
+            Self::Samples { limit, samples } => {
+                if total > samples.len() {
+                    samples.resize_with(total, || ItemSample::empty(*limit));
+                }
+            }
+            Self::Merging(merged) => merged.resize(total.max(merged.len()), None),
+        }
+    }
+
+    /// Adds rows to their groups; those of group `usize::MAX` are left out.
+    fn observe(&mut self, values: &[ArrayRef], groups: &[usize]) -> Result<()> {
+        match self {
+            Self::Columns(columns) => columns.observe(only(values)?, groups).map_err(external),
+            Self::Samples { samples, .. } => {
+                let items = arrow::compute::cast(only(values)?, &DataType::Utf8)?;
+                let items = items.as_string::<i32>();
+                for (row, &group) in groups.iter().enumerate().filter(|(row, _)| items.is_valid(*row)) {
+                    if let Some(sample) = samples.get_mut(group) {
+                        sample.observe(items.value(row).as_bytes(), 1);
+                    }
+                }
+                Ok(())
+            }
+            Self::Merging(_) => Err(exec_datafusion_err!("states are merged, not observed")),
+        }
+    }
+
+    fn merge(&mut self, group: usize, state: MeasureState) -> Result<()> {
+        let out_of_range = || exec_datafusion_err!("group {group} is out of range");
+        match self {
+            Self::Columns(columns) => {
+                let state = state.into_column().ok_or_else(|| exec_datafusion_err!("not the state of a column"))?;
+                columns.merge(group, &state).map_err(external)
+            }
+            Self::Samples { samples, .. } => match (samples.get_mut(group), state) {
+                (Some(ours), MeasureState::Sample(theirs)) => ours.merge(&theirs).map_err(external),
+                (None, _) => Err(out_of_range()),
+                _ => Err(exec_datafusion_err!("not a sample")),
+            },
+            Self::Merging(merged) => match merged.get_mut(group).ok_or_else(out_of_range)? {
+                Some(ours) => ours.merge(&state).map_err(external),
+                none => {
+                    *none = Some(state);
+                    Ok(())
+                }
+            },
+        }
+    }
+
+    fn heap_size(&self) -> usize {
+        match self {
+            Self::Columns(columns) => columns.heap_size(),
+            Self::Samples { samples, .. } => samples.iter().map(MergeableState::heap_size).sum(),
+            Self::Merging(states) => states.iter().flatten().map(MeasureState::heap_size).sum(),
+        }
+    }
+
+    fn take(&mut self, emit_to: EmitTo) -> Vec<Option<MeasureState>> {
+        match self {
+            Self::Columns(columns) => {
+                let count = match emit_to {
+                    EmitTo::All => columns.len(),
+                    EmitTo::First(count) => count,
+                };
+                columns.take(count).into_iter().map(|state| Some(state.into())).collect()
+            }
+            Self::Samples { samples, .. } => {
+                emit_to.take_needed(samples).into_iter().map(|sample| Some(MeasureState::Sample(sample))).collect()
+            }
+            Self::Merging(states) => emit_to.take_needed(states),
+        }
+    }
 }
 
 fn external(error: limno_metrics::Error) -> DataFusionError {
@@ -43,8 +129,9 @@ fn external(error: limno_metrics::Error) -> DataFusionError {
 
 impl StateGroups {
     pub(super) fn new(input: Input) -> Self {
-        let groups = match input {
-            Input::Values(options) => Groups::Observing(Box::new(ColumnGroups::new(options))),
+        let groups = match &input {
+            Input::Values(MeasureOptions::Column(options)) => Groups::Columns(Box::new(ColumnGroups::new(*options))),
+            Input::Values(MeasureOptions::Sample { limit }) => Groups::Samples { limit: *limit, samples: Vec::new() },
             Input::States => Groups::Merging(Vec::new()),
         };
         Self { input, groups, kept: Vec::new(), size: 0, batches: 0 }
@@ -52,17 +139,17 @@ impl StateGroups {
 
     fn observe(
         &mut self,
-        values: &dyn Array,
+        values: &[ArrayRef],
         groups: &[usize],
         filter: Option<&BooleanArray>,
         total: usize,
     ) -> Result<()> {
-        let Groups::Observing(states) = &mut self.groups else {
-            return self.merge(values, groups, filter, total);
-        };
-        states.resize(total);
+        if self.input == Input::States {
+            return self.merge(only(values)?, groups, filter, total);
+        }
+        self.groups.resize(total);
         match filter {
-            None => states.observe(values, groups).map_err(external)?,
+            None => self.groups.observe(values, groups)?,
             Some(filter) => {
                 self.kept.clear();
                 self.kept.extend(
@@ -70,7 +157,7 @@ impl StateGroups {
                         if filter.is_valid(row) && filter.value(row) { group } else { usize::MAX }
                     }),
                 );
-                states.observe(values, &self.kept).map_err(external)?;
+                self.groups.observe(values, &self.kept)?;
             }
         }
         self.recount();
@@ -85,25 +172,11 @@ impl StateGroups {
         total: usize,
     ) -> Result<()> {
         let states = encoded(values)?;
-        if let Groups::Observing(groups) = &mut self.groups {
-            groups.resize(total);
-        }
-        if let Groups::Merging(merged) = &mut self.groups {
-            merged.resize(total.max(merged.len()), None);
-        }
+        self.groups.resize(total);
         for (row, &group) in groups.iter().enumerate() {
             let is_left_out = filter.is_some_and(|filter| filter.is_null(row) || !filter.value(row));
-            if states.is_null(row) || is_left_out {
-                continue;
-            }
-            let state = ColumnState::decode(states.value(row)).map_err(external)?;
-            match &mut self.groups {
-                Groups::Observing(groups) => groups.merge(group, &state).map_err(external)?,
-                Groups::Merging(merged) => match merged.get_mut(group) {
-                    Some(Some(ours)) => ours.merge(&state).map_err(external)?,
-                    Some(none) => *none = Some(state),
-                    None => return Err(exec_datafusion_err!("group {group} is out of range")),
-                },
+            if !states.is_null(row) && !is_left_out {
+                self.groups.merge(group, MeasureState::decode(states.value(row)).map_err(external)?)?;
             }
         }
         self.recount();
@@ -112,27 +185,14 @@ impl StateGroups {
 
     fn recount(&mut self) {
         if self.batches.is_power_of_two() || self.batches.is_multiple_of(64) {
-            self.size = match &self.groups {
-                Groups::Observing(states) => states.heap_size(),
-                Groups::Merging(states) => states.iter().flatten().map(ColumnState::heap_size).sum(),
-            };
+            self.size = self.groups.heap_size();
         }
         self.batches = self.batches.wrapping_add(1);
     }
 
     fn emit(&mut self, emit_to: EmitTo) -> Result<ArrayRef> {
-        let states: Vec<Option<ColumnState>> = match &mut self.groups {
-            Groups::Observing(states) => {
-                let count = match emit_to {
-                    EmitTo::All => states.len(),
-                    EmitTo::First(count) => count,
-                };
-                states.take(count).into_iter().map(Some).collect()
-            }
-            Groups::Merging(states) => emit_to.take_needed(states),
-        };
         let mut encoded = BinaryBuilder::new();
-        for state in states {
+        for state in self.groups.take(emit_to) {
             match state {
                 Some(state) => encoded.append_value(state.encode()),
                 None => encoded.append_null(),
@@ -151,7 +211,7 @@ fn encoded(values: &dyn Array) -> Result<BinaryArray> {
 }
 
 fn only(values: &[ArrayRef]) -> Result<&ArrayRef> {
-    values.first().ok_or_else(|| exec_datafusion_err!("a state aggregate takes one argument"))
+    values.first().ok_or_else(|| exec_datafusion_err!("a state aggregate takes an argument"))
 }
 
 impl GroupsAccumulator for StateGroups {
@@ -162,7 +222,7 @@ impl GroupsAccumulator for StateGroups {
         opt_filter: Option<&BooleanArray>,
         total_num_groups: usize,
     ) -> Result<()> {
-        self.observe(only(values)?, group_indices, opt_filter, total_num_groups)
+        self.observe(values, group_indices, opt_filter, total_num_groups)
     }
 
     fn evaluate(&mut self, emit_to: EmitTo) -> Result<ArrayRef> {
@@ -178,9 +238,8 @@ impl GroupsAccumulator for StateGroups {
     }
 
     fn convert_to_state(&self, values: &[ArrayRef], opt_filter: Option<&BooleanArray>) -> Result<Vec<ArrayRef>> {
-        let values = only(values)?;
-        let rows: Vec<usize> = (0..values.len()).collect();
-        let mut each = Self::new(self.input);
+        let rows: Vec<usize> = (0..only(values)?.len()).collect();
+        let mut each = Self::new(self.input.clone());
         each.observe(values, &rows, opt_filter, rows.len())?;
         Ok(vec![each.emit(EmitTo::All)?])
     }
@@ -199,17 +258,14 @@ pub(super) struct OneState {
 impl OneState {
     pub(super) fn new(input: Input) -> Self {
         let mut groups = StateGroups::new(input);
-        match &mut groups.groups {
-            Groups::Observing(states) => states.resize(1),
-            Groups::Merging(states) => states.push(None),
-        }
+        groups.groups.resize(1);
         Self { groups }
     }
 
     fn take(&mut self) -> Result<ScalarValue> {
         let emitted = self.groups.emit(EmitTo::All)?;
         // DataFusion may ask again after an evaluation; an emptied group is an empty state.
-        let fresh = Self::new(self.groups.input);
+        let fresh = Self::new(self.groups.input.clone());
         self.groups = fresh.groups;
         ScalarValue::try_from_array(&emitted, 0)
     }
@@ -217,8 +273,7 @@ impl OneState {
 
 impl Accumulator for OneState {
     fn update_batch(&mut self, values: &[ArrayRef]) -> Result<()> {
-        let values = only(values)?;
-        self.groups.observe(values, &vec![0; values.len()], None, 1)
+        self.groups.observe(values, &vec![0; only(values)?.len()], None, 1)
     }
 
     fn evaluate(&mut self) -> Result<ScalarValue> {

@@ -129,6 +129,12 @@ impl Source {
         Ok(Self { provider, ..self.clone() })
     }
 
+    /// Whether the rows are those of a log, of which not every one is measured.
+    #[must_use]
+    pub const fn has_outcomes(&self) -> bool {
+        false
+    }
+
     /// What a column is, under its name or any other it had or will have: where a table maps names, another column can
     /// take a name over.
     #[must_use]

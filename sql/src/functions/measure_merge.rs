@@ -1,4 +1,4 @@
-//! `column_merge(states)`: encoded states merged into one.
+//! `measure_merge(states)`: encoded states merged into one.
 
 use arrow::datatypes::DataType;
 use datafusion::error::Result;
@@ -12,8 +12,8 @@ use super::groups::{Input, OneState, StateGroups};
 
 /// The aggregate. Its value is NULL for a group without states.
 #[must_use]
-pub fn column_merge() -> AggregateUDF {
-    AggregateUDF::new_from_impl(ColumnMergeFunction {
+pub fn measure_merge() -> AggregateUDF {
+    AggregateUDF::new_from_impl(MeasureMergeFunction {
         signature: Signature::uniform(
             1,
             vec![DataType::Binary, DataType::BinaryView, DataType::LargeBinary],
@@ -23,13 +23,13 @@ pub fn column_merge() -> AggregateUDF {
 }
 
 #[derive(Debug, PartialEq, Eq, Hash)]
-struct ColumnMergeFunction {
+struct MeasureMergeFunction {
     signature: Signature,
 }
 
-impl AggregateUDFImpl for ColumnMergeFunction {
+impl AggregateUDFImpl for MeasureMergeFunction {
     fn name(&self) -> &'static str {
-        "column_merge"
+        "measure_merge"
     }
 
     fn signature(&self) -> &Signature {

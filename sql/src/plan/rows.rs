@@ -1,0 +1,143 @@
+//! The rows that a plan yields.
+
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+
+use limno_metrics::MeasureState;
+
+use crate::Result;
+
+/// All states over one group of rows.
+#[derive(Debug, Clone)]
+pub struct StateRow {
+    /// Start of the window in microseconds; `None` for rows whose timestamp is null or does not parse.
+    pub window: Option<i64>,
+    /// The model id; `None` if the query has no model column, or for rows whose model id is null.
+    pub model: Option<String>,
+    /// The slice; `None` for all rows.
+    pub slice: Option<SliceOf>,
+    /// What became of the rows.
+    pub outcome: Outcome,
+    /// Rows.
+    pub rows: u64,
+    /// One state for each measure of the query.
+    pub states: Vec<MeasureState>,
+}
+
+/// The same with encoded states, as they travel and are stored.
+#[derive(Debug, Clone)]
+pub struct EncodedRow {
+    /// Start of the window in microseconds; `None` for rows whose timestamp is null or does not parse.
+    pub window: Option<i64>,
+    /// The model id; `None` if the query has no model column, or for rows whose model id is null.
+    pub model: Option<String>,
+    /// The slice; `None` for all rows.
+    pub slice: Option<SliceOf>,
+    /// What became of the rows.
+    pub outcome: Outcome,
+    /// Rows.
+    pub rows: u64,
+    /// One state for each measure of the query, as [`MeasureState::encode`] writes it.
+    pub states: Vec<Vec<u8>>,
+}
+
+/// What became of a row on its way from a log of requests.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Outcome {
+    /// It is measured, as are all rows of tables that are no log of requests.
+    #[default]
+    Measured,
+    /// Its request had a status that is not looked at.
+    Status,
+    /// It repeats another one.
+    Duplicate,
+    /// It could not be parsed.
+    Malformed,
+}
+
+impl Outcome {
+    /// Reads the text that a view of a log gives a row; none is a row that is measured.
+    #[must_use]
+    pub fn of(text: Option<&str>) -> Self {
+        match text {
+            None => Self::Measured,
+            Some("status") => Self::Status,
+            Some("duplicate") => Self::Duplicate,
+            Some(_) => Self::Malformed,
+        }
+    }
+}
+
+impl EncodedRow {
+    /// # Errors
+    /// When a state does not decode, which would be a defect.
+    pub fn decode(&self) -> Result<StateRow> {
+        let states = self.states.iter().map(|state| MeasureState::decode(state)).collect::<Result<_, _>>()?;
+        Ok(StateRow {
+            window: self.window,
+            model: self.model.clone(),
+            slice: self.slice.clone(),
+            outcome: self.outcome,
+            rows: self.rows,
+            states,
+        })
+    }
+
+    fn encode(row: &StateRow) -> Self {
+        Self {
+            window: row.window,
+            model: row.model.clone(),
+            slice: row.slice.clone(),
+            outcome: row.outcome,
+            rows: row.rows,
+            states: row.states.iter().map(MeasureState::encode).collect(),
+        }
+    }
+}
+
+/// One value of one slice expression.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SliceOf {
+    /// The expression's position in the query.
+    pub expression: usize,
+    /// Its value; `None` is the slice of the rows where it is null.
+    pub value: Option<String>,
+}
+
+/// The rows over everything, merged from the parts of the first slice expression.
+#[derive(Default)]
+pub(super) struct Whole {
+    rows: BTreeMap<GroupKey, (u64, Vec<MeasureState>)>,
+}
+
+/// Window, model and outcome.
+type GroupKey = (Option<i64>, Option<String>, Outcome);
+
+impl Whole {
+    pub(super) fn add(&mut self, part: &EncodedRow) -> Result<()> {
+        if part.slice.as_ref().is_none_or(|slice| slice.expression != 0) {
+            return Ok(());
+        }
+        let part = part.decode()?;
+        match self.rows.entry((part.window, part.model, part.outcome)) {
+            Entry::Vacant(entry) => {
+                entry.insert((part.rows, part.states));
+            }
+            Entry::Occupied(mut entry) => {
+                let (rows, states) = entry.get_mut();
+                *rows += part.rows;
+                for (ours, theirs) in states.iter_mut().zip(&part.states) {
+                    ours.merge(theirs)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn into_rows(self) -> Vec<EncodedRow> {
+        let row = |((window, model, outcome), (rows, states))| {
+            EncodedRow::encode(&StateRow { window, model, slice: None, outcome, rows, states })
+        };
+        self.rows.into_iter().map(row).collect()
+    }
+}
