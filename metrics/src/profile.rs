@@ -1,9 +1,11 @@
 //! The numbers that one column state answers.
 
+mod aggregate;
 mod skewness;
 
 use std::sync::OnceLock;
 
+pub use self::aggregate::Aggregate;
 use self::skewness::{Known, skewness};
 use crate::Certified;
 use crate::column::{ColumnKind, ColumnState, NumericColumn, Values};

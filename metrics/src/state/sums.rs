@@ -133,6 +133,23 @@ impl ExactSums {
         (self.count > 0).then(|| rounding::ratio(&self.sum.to_big(), &self.count.into(), -i64::from(UNIT)))
     }
 
+    /// The sum, rounded once; `None` if there are no values.
+    #[must_use]
+    pub fn total(&self) -> Option<f64> {
+        (self.count > 0).then(|| rounding::ratio(&self.sum.to_big(), &BigUint::from(1u8), -i64::from(UNIT)))
+    }
+
+    /// The variance of the values themselves (denominator n), rounded once; `None` if there are none.
+    #[must_use]
+    pub fn population_variance(&self) -> Option<f64> {
+        if self.count == 1 {
+            return Some(0.0);
+        }
+        let (numerator, _) = self.variance_parts()?;
+        let denominator = BigUint::from(self.count) * self.count;
+        Some(rounding::ratio(&numerator.into(), &denominator, -2 * i64::from(UNIT)))
+    }
+
     /// The sample variance (denominator n−1), rounded once; `None` below two values.
     #[must_use]
     pub fn variance(&self) -> Option<f64> {
