@@ -3,6 +3,7 @@
 //! The text is the only code that a configuration holds, so it is looked at twice: as syntax, where every name must
 //! be a column's or a scalar function's, and as the planned expression, which must depend on nothing but the row.
 
+mod aggregate;
 mod error;
 
 use std::ops::ControlFlow;
@@ -25,6 +26,7 @@ use datafusion::sql::sqlparser::parser::Parser;
 use datafusion::sql::sqlparser::tokenizer::{Span, Token};
 use limno_metrics::column::spark_type_name;
 
+pub use aggregate::{AGGREGATES, AggregateExpression, AggregatePart, parse_aggregate};
 pub use error::{ExpressionError, Position};
 use error::{plan_error, syntax_error};
 
@@ -59,29 +61,65 @@ pub fn parse_slice(
     text: &str,
     schema: &DFSchema,
 ) -> Result<SliceExpression, ExpressionError> {
+    let expr = plan(context, text, schema, Allows::Rows)?;
+    let data_type = type_of(context, &expr, schema)?;
+    if !is_text(&data_type) {
+        return Err(ExpressionError::ResultType { data_type: spark_type_name(&data_type) });
+    }
+    Ok(SliceExpression { key: text.to_owned(), expr, is_predicate: data_type == DataType::Boolean })
+}
+
+/// Reads exactly one scalar SQL expression over the columns of `schema`, of whatever type, and that type.
+///
+/// # Errors
+/// As [`parse_slice`], but for the type.
+pub fn parse_scalar(
+    context: &SessionContext,
+    text: &str,
+    schema: &DFSchema,
+) -> Result<(Expr, DataType), ExpressionError> {
+    let expr = plan(context, text, schema, Allows::Rows)?;
+    let data_type = type_of(context, &expr, schema)?;
+    Ok((expr, data_type))
+}
+
+/// What an expression runs over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Allows {
+    /// One row at a time.
+    Rows,
+    /// Many rows, through aggregate functions.
+    Aggregates,
+}
+
+fn plan(context: &SessionContext, text: &str, schema: &DFSchema, allows: Allows) -> Result<Expr, ExpressionError> {
     let mut syntax = parse(text)?;
     let state = context.state();
-    let mut names = Names { state: &state, schema, fields: Vec::new(), depth: 0 };
+    let mut names = Names { state: &state, schema, allows, fields: Vec::new(), depth: 0 };
     if let ControlFlow::Break(error) = syntax.visit(&mut names) {
         return Err(error);
     }
     let aliased = ExprWithAlias { expr: syntax, alias: None };
     let expr = state.create_logical_expr_from_sql_expr(aliased, schema).map_err(|error| plan_error(&error))?;
     let expr = expr.unalias_nested().data;
-    check(&expr)?;
-    if expr.column_refs().is_empty() {
-        return Err(ExpressionError::Constant);
+    if allows == Allows::Rows {
+        check(&expr)?;
+        if expr.column_refs().is_empty() {
+            return Err(ExpressionError::Constant);
+        }
     }
+    Ok(expr)
+}
+
+/// The type of a scalar expression.
+fn type_of(context: &SessionContext, expr: &Expr, schema: &DFSchema) -> Result<DataType, ExpressionError> {
     // The physical expression is where types have been made to fit.
-    let data_type = state
+    let data_type = context
         .create_physical_expr(expr.clone(), schema)
         .and_then(|physical| physical.data_type(schema.as_arrow()))
         .map_err(|error| plan_error(&error))?;
-    check_casts(&expr, schema)?;
-    if !is_text(&data_type) {
-        return Err(ExpressionError::ResultType { data_type: spark_type_name(&data_type) });
-    }
-    Ok(SliceExpression { key: text.to_owned(), expr, is_predicate: data_type == DataType::Boolean })
+    check_casts(expr, schema)?;
+    Ok(data_type)
 }
 
 fn parse(text: &str) -> Result<SqlExpr, ExpressionError> {
@@ -168,6 +206,7 @@ fn check_casts(expr: &Expr, schema: &DFSchema) -> Result<(), ExpressionError> {
 struct Names<'a> {
     state: &'a SessionState,
     schema: &'a DFSchema,
+    allows: Allows,
     /// Where names stand that are fields of a value, not columns.
     fields: Vec<Span>,
     depth: usize,
@@ -184,6 +223,9 @@ impl VisitorMut for Names<'_> {
         self.depth += 1;
         if self.depth > MAX_DEPTH {
             return ControlFlow::Break(ExpressionError::TooDeep);
+        }
+        if let (Allows::Aggregates, SqlExpr::Function(call)) = (self.allows, &mut *expr) {
+            aggregate::translate(call);
         }
         let seen = match expr {
             SqlExpr::Identifier(name) => self.column(name).map(|_| ()),
@@ -256,6 +298,13 @@ impl Names<'_> {
         let function = function_name(&call.name);
         if call.over.is_some() || call.null_treatment.is_some() {
             return Err(ExpressionError::Window { function });
+        }
+        if self.allows == Allows::Aggregates && self.state.aggregate_functions().contains_key(&function) {
+            // What kind of call it is shows once it is planned.
+            return match &call.args {
+                FunctionArguments::Subquery(_) => Err(ExpressionError::Subquery),
+                _ => Ok(()),
+            };
         }
         if !self.state.scalar_functions().contains_key(&function) {
             return Err(self.no_scalar(function));

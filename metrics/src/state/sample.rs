@@ -59,7 +59,9 @@ impl ItemSample {
 
     fn keep(&mut self, hash: u64, item: &[u8], times: u64) {
         let is_full = self.kept.len() >= self.limit as usize;
-        if is_full && self.kept.last_key_value().is_some_and(|((last, bytes), _)| (*last, bytes.as_ref()) < (hash, item)) {
+        if is_full
+            && self.kept.last_key_value().is_some_and(|((last, bytes), _)| (*last, bytes.as_ref()) < (hash, item))
+        {
             return;
         }
         let count = self.kept.entry((hash, item.into())).or_insert_with(|| {

@@ -121,6 +121,31 @@ pub enum ExpressionError {
         "the expression names no column, so all rows would fall into one slice; columns are written bare, text in single quotes"
     )]
     Constant,
+    /// An aggregate function that custom metrics do not have.
+    #[error("{function} is no aggregate of a metric; there are {}", super::AGGREGATES.join(", "))]
+    UnknownAggregate {
+        /// Its name.
+        function: String,
+    },
+    /// An aggregate function in a form that custom metrics do not have.
+    #[error("{function} {problem}")]
+    AggregateForm {
+        /// Its name.
+        function: String,
+        /// What it does not take, or takes and lacks.
+        problem: String,
+    },
+    /// A column outside of any aggregate function.
+    #[error(
+        "column {column:?} stands outside of an aggregate function, so it has many values; write avg({column}), or another aggregate of it"
+    )]
+    OutsideAggregate {
+        /// The column.
+        column: String,
+    },
+    /// No aggregate function at all.
+    #[error("the expression aggregates nothing; there are {}", super::AGGREGATES.join(", "))]
+    NoAggregate,
     /// Anything else that does not hold for the table, such as types that do not fit.
     #[error("the expression does not fit the table: {message}")]
     Plan {
