@@ -42,6 +42,7 @@
 //! | [`column`](mod@column) | the product of states that a column of a given kind needs, built from Arrow arrays |
 //! | [`profile`] | the numbers that one column state answers |
 //! | [`drift`] | the numbers that two column states answer |
+//! | [`quality`] | the numbers of predictions beside their labels, and the states that answer them |
 //! | [`binning`] | the bins that a pair of columns shares |
 //! | [`schema`] | names and Arrow types of the metric tables |
 //! | [`Certified`] | a number with bounds that hold for certain |
@@ -61,6 +62,7 @@ mod key;
 #[cfg(feature = "polars")]
 pub mod polars;
 pub mod profile;
+pub mod quality;
 mod rounding;
 pub mod schema;
 pub mod state;
@@ -68,3 +70,4 @@ pub mod state;
 pub use bound::Certified;
 pub use column::ColumnState;
 pub use error::{Error, ErrorKind, Result};
+pub use quality::QualityState;
