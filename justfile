@@ -42,6 +42,7 @@ golden:
     .venv/bin/python fixtures/golden/make_golden.py
     .venv/bin/python fixtures/golden/make_peers.py
     .venv/bin/python fixtures/golden/make_sums.py
+    .venv/bin/python fixtures/golden/make_quality.py
     .venv/bin/python fixtures/golden/make_tails.py
     git --no-pager diff --stat -- fixtures/golden
     git --no-pager diff -- 'fixtures/golden/*.json'
