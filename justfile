@@ -25,6 +25,7 @@ test-metrics *ARGS:
 fuzz SECONDS="60":
     metrics/fuzz/run decode {{SECONDS}}
     metrics/fuzz/run merge {{SECONDS}}
+    metrics/fuzz/run quality {{SECONDS}}
 
 # Write the encoded states of this version again and show what changed.
 golden-encodings:
