@@ -25,6 +25,7 @@ test-metrics *ARGS:
 fuzz SECONDS="60":
     metrics/fuzz/run decode {{SECONDS}}
     metrics/fuzz/run merge {{SECONDS}}
+    metrics/fuzz/run quality {{SECONDS}}
 
 # Write the encoded states of this version again and show what changed.
 golden-encodings:
@@ -42,6 +43,7 @@ golden:
     .venv/bin/python fixtures/golden/make_golden.py
     .venv/bin/python fixtures/golden/make_peers.py
     .venv/bin/python fixtures/golden/make_sums.py
+    .venv/bin/python fixtures/golden/make_quality.py
     .venv/bin/python fixtures/golden/make_tails.py
     git --no-pager diff --stat -- fixtures/golden
     git --no-pager diff -- 'fixtures/golden/*.json'

@@ -43,6 +43,7 @@
 //! | [`MeasureState`] | a state of any kind, as a ledger stores it |
 //! | [`profile`] | the numbers that one column state answers |
 //! | [`drift`] | the numbers that two column states answer |
+//! | [`quality`] | the numbers of predictions beside their labels, and the states that answer them |
 //! | [`binning`] | the bins that a pair of columns shares |
 //! | [`schema`] | names and Arrow types of the metric tables |
 //! | [`Certified`] | a number with bounds that hold for certain |
@@ -63,6 +64,7 @@ mod measure;
 #[cfg(feature = "polars")]
 pub mod polars;
 pub mod profile;
+pub mod quality;
 mod rounding;
 pub mod schema;
 pub mod state;
@@ -71,3 +73,4 @@ pub use bound::Certified;
 pub use column::ColumnState;
 pub use error::{Error, ErrorKind, Result};
 pub use measure::MeasureState;
+pub use quality::QualityState;

@@ -2,6 +2,7 @@
 
 use limno_metrics::column::ColumnState;
 use limno_metrics::drift::{self, DriftOptions};
+use limno_metrics::quality::{QualityState, fairness};
 use limno_metrics::state::codec::VERSION;
 
 /// The state that `input` holds: as it stands or, so that a mutation need not know lengths, as the payload of a frame.
@@ -65,4 +66,34 @@ pub fn assert_compares(left: &ColumnState, right: &ColumnState) {
             panic!("states of one kind do not compare: {error}");
         }
     }
+}
+
+/// The state of model quality that `input` holds, as [`read`] does.
+#[must_use]
+pub fn read_quality(input: &[u8]) -> Option<QualityState> {
+    QualityState::decode(input).or_else(|_| QualityState::decode(&frame(input))).ok()
+}
+
+/// Checks that the encoding of `state` is read again, to a state of the same bytes, that it can be asked, and that it
+/// merges with itself, or is left alone.
+///
+/// # Panics
+/// When it does not hold.
+pub fn assert_quality_holds(state: &QualityState) {
+    let bytes = state.encode();
+    match QualityState::decode(&bytes) {
+        Ok(again) => assert!(again.encode() == bytes, "encodes otherwise when decoded once more"),
+        Err(error) => panic!("its own encoding is refused: {error}"),
+    }
+    let quality = state.quality();
+    for number in [quality.accuracy, quality.log_loss, quality.mse, quality.r2].into_iter().flatten() {
+        assert!(!number.is_nan(), "{quality:?}");
+    }
+    let mut twice = state.clone();
+    if twice.merge(state).is_err() {
+        assert!(twice.encode() == bytes, "a merge that fails has changed the state");
+    } else if let Err(error) = QualityState::decode(&twice.encode()) {
+        panic!("what was merged is refused: {error}");
+    }
+    assert_eq!(fairness(state, &twice).is_some(), quality.confusion.is_some());
 }

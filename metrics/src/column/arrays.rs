@@ -11,14 +11,14 @@ use crate::state::categories;
 use crate::{Error, Result};
 
 /// A run-end encoded array as its values and the runs of them: a position and a length each.
-pub(super) struct Runs {
-    pub(super) values: ArrayRef,
-    pub(super) runs: Vec<(usize, u64)>,
+pub(crate) struct Runs {
+    pub(crate) values: ArrayRef,
+    pub(crate) runs: Vec<(usize, u64)>,
 }
 
 impl Runs {
     /// The runs of an array that is run-end encoded.
-    pub(super) fn of(array: &dyn Array) -> Option<Self> {
+    pub(crate) fn of(array: &dyn Array) -> Option<Self> {
         let DataType::RunEndEncoded(ends, _) = array.data_type() else { return None };
         match ends.data_type() {
             DataType::Int16 => Self::of_type::<Int16Type>(array),
@@ -45,14 +45,14 @@ impl Runs {
 }
 
 /// The group of all rows, if they have one in common.
-pub(super) fn only_group(groups: &[usize]) -> Option<usize> {
+pub(crate) fn only_group(groups: &[usize]) -> Option<usize> {
     let first = *groups.first().filter(|&&group| group != usize::MAX)?;
     groups.iter().all(|&group| group == first).then_some(first)
 }
 
 /// Whether the array holds numbers that doubles do not tell apart, and then the digits of all of them, with zeros at
 /// nulls, and the magnitude up to which they are exact.
-pub(super) fn wide_integers(array: &dyn Array) -> Result<Option<(Vec<i128>, u64)>> {
+pub(crate) fn wide_integers(array: &dyn Array) -> Result<Option<(Vec<i128>, u64)>> {
     let all = |values: Vec<i128>, exact: u64| {
         let is_wide = values.iter().any(|value| value.unsigned_abs() > u128::from(exact));
         is_wide.then_some((values, exact))
@@ -87,7 +87,7 @@ pub(super) fn wide_integers(array: &dyn Array) -> Result<Option<(Vec<i128>, u64)
     })
 }
 
-pub(super) fn is_text(data_type: &DataType) -> bool {
+pub(crate) fn is_text(data_type: &DataType) -> bool {
     match data_type {
         DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => true,
         DataType::Dictionary(_, values) => is_text(values),
@@ -96,7 +96,7 @@ pub(super) fn is_text(data_type: &DataType) -> bool {
     }
 }
 
-pub(super) fn cast_to(array: &dyn Array, to: &DataType) -> Result<ArrayRef> {
+pub(crate) fn cast_to(array: &dyn Array, to: &DataType) -> Result<ArrayRef> {
     if array.data_type() == &DataType::Null {
         return Ok(new_null_array(to, array.len()));
     }
@@ -105,6 +105,6 @@ pub(super) fn cast_to(array: &dyn Array, to: &DataType) -> Result<ArrayRef> {
     })
 }
 
-pub(super) fn unfit(array: &dyn Array, wanted: &str) -> Error {
+pub(crate) fn unfit(array: &dyn Array, wanted: &str) -> Error {
     Error::invalid_argument(format!("expected {wanted}, found values of type {}", array.data_type()))
 }

@@ -1,9 +1,9 @@
 //! The product of states that a column of a given kind needs, and its one encoding.
 
-mod arrays;
+pub(crate) mod arrays;
 mod groups;
 mod kind;
-mod sorter;
+pub(crate) mod sorter;
 mod strings;
 mod values;
 

@@ -2,7 +2,7 @@
 
 /// Brings the rows of a batch together by group: a counting sort over the groups that occur.
 #[derive(Debug, Default)]
-pub(super) struct Sorter {
+pub(crate) struct Sorter {
     /// Rows by group; within a group in their order.
     rows: Vec<u32>,
     /// The groups that occur, with the end of their rows.
@@ -12,7 +12,7 @@ pub(super) struct Sorter {
 }
 
 impl Sorter {
-    pub(super) fn sort(&mut self, groups: &[usize], is_wanted: impl Fn(usize) -> bool) {
+    pub(crate) fn sort(&mut self, groups: &[usize], is_wanted: impl Fn(usize) -> bool) {
         for &(group, _) in &self.ends {
             self.position[group] = u32::MAX;
         }
@@ -52,11 +52,11 @@ impl Sorter {
         }
     }
 
-    pub(super) fn gather<T: Copy>(&self, values: &[T]) -> Vec<T> {
+    pub(crate) fn gather<T: Copy>(&self, values: &[T]) -> Vec<T> {
         self.rows.iter().map(|&row| values[row as usize]).collect()
     }
 
-    pub(super) fn runs(&self) -> impl Iterator<Item = (usize, std::ops::Range<usize>)> {
+    pub(crate) fn runs(&self) -> impl Iterator<Item = (usize, std::ops::Range<usize>)> {
         self.ends.iter().scan(0, |start, &(group, end)| Some((group, std::mem::replace(start, end)..end)))
     }
 }

@@ -164,6 +164,28 @@ impl ExactSums {
         Some(rounding::sqrt_ratio(&numerator, &denominator, -2 * i64::from(UNIT)))
     }
 
+    /// The sum, rounded once.
+    pub(crate) fn sum(&self) -> f64 {
+        rounding::ratio(&self.sum.to_big(), &1u32.into(), -i64::from(UNIT))
+    }
+
+    /// The mean of the squares, rounded once; `None` if there are no values.
+    pub(crate) fn mean_square(&self) -> Option<f64> {
+        let ratio = || rounding::ratio(&self.squares.to_big(), &self.count.into(), -2 * i64::from(UNIT));
+        (self.count > 0).then(ratio)
+    }
+
+    /// The square root of the mean of the squares, rounded once; `None` if there are no values.
+    pub(crate) fn root_mean_square(&self) -> Option<f64> {
+        let squares = self.squares.to_big().into_parts().1;
+        (self.count > 0).then(|| rounding::sqrt_ratio(&squares, &self.count.into(), -2 * i64::from(UNIT)))
+    }
+
+    /// The sum in units of 2⁻¹⁰⁷⁴ and the sum of squares in units of 2⁻²¹⁴⁸.
+    pub(crate) fn exact(&self) -> (BigInt, BigInt) {
+        (self.sum.to_big(), self.squares.to_big())
+    }
+
     /// nΣx² − (Σx)² and n(n−1).
     fn variance_parts(&self) -> Option<(BigUint, BigUint)> {
         if self.count < 2 {

@@ -8,15 +8,47 @@
 mod states;
 
 use std::path::{Path, PathBuf};
+use std::sync::Once;
 
-use limno_metrics::ErrorKind;
 use limno_metrics::column::ColumnState;
-use limno_metrics::state::codec::VERSION;
+use limno_metrics::quality::QualityState;
+use limno_metrics::state::codec::{self, VERSION};
+use limno_metrics::{ErrorKind, Result};
 
 /// Set to write the files instead of comparing with them.
 const WRITE: &str = "LIMNO_WRITE_GOLDEN_ENCODINGS";
 /// All files of a version together.
 const MOST_BYTES: usize = 64 << 10;
+
+/// What a file holds, by the first byte of its payload.
+enum State {
+    Column(ColumnState),
+    Quality(QualityState),
+}
+
+impl State {
+    fn decode(bytes: &[u8]) -> Result<Self> {
+        if codec::open(bytes).is_ok_and(|payload| QualityState::is_payload(&payload)) {
+            return QualityState::decode(bytes).map(Self::Quality);
+        }
+        ColumnState::decode(bytes).map(Self::Column)
+    }
+
+    fn encode(&self) -> Vec<u8> {
+        match self {
+            Self::Column(state) => state.encode(),
+            Self::Quality(state) => state.encode(),
+        }
+    }
+
+    /// Its kind and all its numbers.
+    fn answers(self) -> String {
+        match self {
+            Self::Column(state) => format!("{} {:?}", state.kind(), state.freeze().profile()),
+            Self::Quality(state) => format!("{:?} {:?}", state.options(), state.quality()),
+        }
+    }
+}
 
 fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden_encodings")
@@ -33,20 +65,26 @@ fn files(folder: &Path) -> Vec<(String, Vec<u8>)> {
 }
 
 /// What the files hold, in the same order.
-fn states() -> Vec<(&'static str, ColumnState)> {
-    let mut states = states::all();
+fn states() -> Vec<(&'static str, State)> {
+    let columns = states::all().into_iter().map(|(name, state)| (name, State::Column(state)));
+    let models = states::models().into_iter().map(|(name, state)| (name, State::Quality(state)));
+    let mut states: Vec<(&'static str, State)> = columns.chain(models).collect();
     states.sort_unstable_by_key(|&(name, _)| name);
     states
 }
 
 fn golden() -> Vec<(String, Vec<u8>)> {
     let folder = folder().join(format!("v{VERSION}"));
-    if std::env::var_os(WRITE).is_some() {
-        std::fs::create_dir_all(&folder).unwrap();
-        for (name, state) in states::all() {
-            std::fs::write(folder.join(name).with_extension("state"), state.encode()).unwrap();
+    // Once, and before any test reads: they run side by side.
+    static WRITTEN: Once = Once::new();
+    WRITTEN.call_once(|| {
+        if std::env::var_os(WRITE).is_some() {
+            std::fs::create_dir_all(&folder).unwrap();
+            for (name, state) in states() {
+                std::fs::write(folder.join(name).with_extension("state"), state.encode()).unwrap();
+            }
         }
-    }
+    });
     files(&folder)
 }
 
@@ -60,10 +98,9 @@ fn files_decode_to_the_states_that_they_were_made_from() {
     let names: Vec<&str> = golden.iter().map(|(name, _)| &name[..]).collect();
     assert_eq!(names, states.iter().map(|&(name, _)| name).collect::<Vec<_>>());
     for ((name, file), (_, built)) in golden.iter().zip(states) {
-        let decoded = ColumnState::decode(file).unwrap_or_else(|error| panic!("{name}: {error}"));
+        let decoded = State::decode(file).unwrap_or_else(|error| panic!("{name}: {error}"));
         assert!(decoded.encode() == built.encode(), "{name}: decodes to another state");
-        assert_eq!(decoded.kind(), built.kind(), "{name}");
-        assert_eq!(decoded.freeze().profile(), built.freeze().profile(), "{name}");
+        assert_eq!(decoded.answers(), built.answers(), "{name}");
     }
     let total: usize = golden.iter().map(|(_, file)| file.len()).sum();
     assert!(total < MOST_BYTES, "{total} bytes");
@@ -86,9 +123,10 @@ fn states_encode_to_the_bytes_of_the_files() {
 #[test]
 fn other_versions_are_refused_by_name() {
     let assert_refused = |file: &[u8], version: u8, name: &str| {
-        let error = ColumnState::decode(file).unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::InvalidData, "{name}");
-        assert!(error.to_string().contains(&format!("encoding version {version},")), "{name}: {error}");
+        for error in [ColumnState::decode(file).unwrap_err(), QualityState::decode(file).unwrap_err()] {
+            assert_eq!(error.kind(), ErrorKind::InvalidData, "{name}");
+            assert!(error.to_string().contains(&format!("encoding version {version},")), "{name}: {error}");
+        }
     };
     for (name, file) in golden() {
         for version in (0..=u8::MAX).filter(|&version| version != VERSION) {
@@ -102,5 +140,15 @@ fn other_versions_are_refused_by_name() {
         if folder.is_dir() {
             files(&folder).iter().for_each(|(name, file)| assert_refused(file, version, name));
         }
+    }
+}
+
+/// Neither sort of state takes the other's bytes for its own.
+#[test]
+fn columns_and_models_are_told_apart() {
+    for (name, file) in golden() {
+        let is_column = ColumnState::decode(&file).is_ok();
+        assert_ne!(is_column, QualityState::decode(&file).is_ok(), "{name}");
+        assert_eq!(is_column, !QualityState::is_payload(&codec::open(&file).unwrap()), "{name}");
     }
 }

@@ -10,6 +10,7 @@ use arrow::array::{
 };
 use limno_fixtures::SplitMix64;
 use limno_metrics::column::{ColumnKind, ColumnOptions, ColumnState};
+use limno_metrics::quality::{QualityOptions, QualityState, Scores};
 
 use ColumnKind::{Categorical, Numeric, Opaque, Temporal};
 
@@ -41,6 +42,54 @@ pub(crate) fn all() -> Vec<(&'static str, ColumnState)> {
         ("opaque_empty", ColumnState::empty(&ColumnOptions::new(Opaque))),
         ("opaque", of(binary(), ColumnOptions::new(Opaque))),
     ]
+}
+
+/// The states of model quality by name of their file.
+pub(crate) fn models() -> Vec<(&'static str, QualityState)> {
+    let positive = Scores::Positive { class: "class 1".to_owned() };
+    let each = Scores::PerClass((0..5).map(|class| format!("class {class}")).collect());
+    let crowd: Vec<u64> = (0..1300).collect();
+    vec![
+        ("quality_classes_empty", classes(Scores::None, &[])),
+        ("quality_classes", classes(Scores::None, &draw_classes(20, 400, 5))),
+        ("quality_classes_too_many", classes(Scores::None, &crowd)),
+        ("quality_scores", classes(positive.clone(), &draw_classes(21, 60, 2))),
+        ("quality_scores_coarse", classes(positive, &draw_classes(22, 9000, 2))),
+        ("quality_scores_of_each", classes(each, &draw_classes(23, 200, 6))),
+        ("quality_numbers_empty", errors(&[], &[])),
+        ("quality_numbers", errors(&draw(24, 100, 1000), &draw(25, 100, 1000))),
+        ("quality_numbers_coarse", errors(&draw(26, 9000, 1 << 40), &draw(27, 9000, 1 << 40))),
+        ("quality_numbers_special", errors(&special(), &[vec![Some(1e-300)], special()].concat()[..12])),
+    ]
+}
+
+fn draw_classes(seed: u64, count: u32, classes: u64) -> Vec<u64> {
+    let rng = &mut SplitMix64::new(seed);
+    (0..count).map(|_| rng.below(classes)).collect()
+}
+
+/// Labels are these; every third prediction is another one, some of both are null. Scores are whole numbers over 2²⁰.
+fn classes(scores: Scores, labels: &[u64]) -> QualityState {
+    let options = QualityOptions::Classification { scores };
+    let rng = &mut SplitMix64::new(labels.len() as u64);
+    let name = |class: u64, every: usize, row: usize| (row % every != 5).then(|| format!("class {class}"));
+    let label = StringArray::from_iter(labels.iter().enumerate().map(|(row, &class)| name(class, 17, row)));
+    let wrong = |row: usize| u64::from(row.is_multiple_of(3));
+    let predicted =
+        StringArray::from_iter(labels.iter().enumerate().map(|(row, &class)| name(class + wrong(row), 13, row)));
+    let score = |rng: &mut SplitMix64| f64::from(u32::try_from(rng.below((1 << 20) + 1)).unwrap()) / f64::from(1 << 20);
+    let columns: Vec<ArrayRef> = (0..options.score_arrays())
+        .map(|_| -> ArrayRef { Arc::new(Float64Array::from_iter_values(labels.iter().map(|_| score(rng)))) })
+        .collect();
+    let mut state = QualityState::empty(&options);
+    state.observe(&predicted, &label, &columns).unwrap();
+    state
+}
+
+fn errors(predictions: &[Option<f64>], labels: &[Option<f64>]) -> QualityState {
+    let mut state = QualityState::empty(&QualityOptions::Regression);
+    state.observe(&numbers(predictions.to_vec()), &numbers(labels.to_vec()), &[]).unwrap();
+    state
 }
 
 fn with(kind: ColumnKind, max_buckets: u32, exact_distinct: u32) -> ColumnOptions {

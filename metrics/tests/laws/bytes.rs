@@ -14,6 +14,7 @@ use proptest::test_runner::TestCaseResult;
 
 use crate::columns::Column;
 use crate::laws::{assert_refused_or_holds, frame};
+use crate::quality::Model;
 
 /// Whatever was decoded can be asked, compared and merged with nothing.
 pub(crate) fn assert_answers(state: &ColumnState) -> TestCaseResult {
@@ -65,7 +66,9 @@ fn every_input_of_the_corpus_is_refused_or_holds_together() {
     let assert_all = |parts: &[&[u8]], path: &Path| {
         for part in parts {
             for bytes in [part.to_vec(), frame(part)] {
-                assert_refused_or_holds::<Column>(&bytes).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+                let columns = assert_refused_or_holds::<Column>(&bytes);
+                let models = assert_refused_or_holds::<Model>(&bytes);
+                columns.and(models).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
             }
         }
     };

@@ -10,6 +10,7 @@ mod distances;
 mod exact;
 mod laws;
 mod long;
+mod quality;
 mod states;
 mod values;
 
