@@ -5,9 +5,9 @@
 
 use crate::state::codec::{self, Reader, Writer};
 use crate::state::{ItemSample, MergeableState};
-use crate::{ColumnState, Error, Result};
+use crate::{ColumnState, Error, QualityState, Result};
 
-/// The first byte of a sample; columns have the numbers below 16.
+/// The first byte of a sample; columns have the numbers below 16, model quality those from there on.
 const SAMPLE: u8 = 32;
 
 /// A state of any kind.
@@ -15,6 +15,8 @@ const SAMPLE: u8 = 32;
 pub enum MeasureState {
     /// Of one column.
     Column(ColumnState),
+    /// Of predictions beside their labels.
+    Quality(Box<QualityState>),
     /// Of items.
     Sample(ItemSample),
 }
@@ -25,6 +27,7 @@ impl MeasureState {
     pub fn encode(&self) -> Vec<u8> {
         match self {
             Self::Column(state) => state.encode(),
+            Self::Quality(state) => state.encode(),
             Self::Sample(sample) => {
                 let mut out = Writer::default();
                 out.byte(SAMPLE);
@@ -47,6 +50,7 @@ impl MeasureState {
                 input.end()?;
                 Ok(Self::Sample(sample))
             }
+            _ if QualityState::is_payload(&payload) => Ok(Self::Quality(Box::new(QualityState::decode(bytes)?))),
             _ => ColumnState::of_payload(&payload).map(Self::Column),
         }
     }
@@ -58,6 +62,7 @@ impl MeasureState {
     pub fn merge(&mut self, other: &Self) -> Result<()> {
         match (self, other) {
             (Self::Column(ours), Self::Column(theirs)) => ours.merge(theirs),
+            (Self::Quality(ours), Self::Quality(theirs)) => ours.merge(theirs),
             (Self::Sample(ours), Self::Sample(theirs)) => ours.merge(theirs),
             _ => Err(Error::incompatible("states of different kinds cannot be merged")),
         }
@@ -68,6 +73,7 @@ impl MeasureState {
     pub fn heap_size(&self) -> usize {
         match self {
             Self::Column(state) => state.heap_size(),
+            Self::Quality(state) => size_of::<QualityState>() + state.heap_size(),
             Self::Sample(sample) => sample.heap_size(),
         }
     }
@@ -77,8 +83,14 @@ impl MeasureState {
     pub fn into_column(self) -> Option<ColumnState> {
         match self {
             Self::Column(state) => Some(state),
-            Self::Sample(_) => None,
+            Self::Quality(_) | Self::Sample(_) => None,
         }
+    }
+}
+
+impl From<QualityState> for MeasureState {
+    fn from(state: QualityState) -> Self {
+        Self::Quality(Box::new(state))
     }
 }
 
@@ -96,7 +108,12 @@ mod tests {
     fn states_come_back_as_the_kind_that_they_were() {
         let mut sample = ItemSample::empty(4);
         sample.observe(b"x", 3);
-        for state in [MeasureState::from(ColumnState::of_numbers(&[1.0, 2.0])), MeasureState::Sample(sample)] {
+        let numbers = arrow::array::Float64Array::from(vec![1.0, 2.0]);
+        let mut quality = QualityState::empty(&crate::quality::QualityOptions::Regression);
+        quality.observe(&numbers, &numbers, &[]).unwrap();
+        for state in
+            [MeasureState::from(ColumnState::of_numbers(&[1.0, 2.0])), quality.into(), MeasureState::Sample(sample)]
+        {
             let mut again = MeasureState::decode(&state.encode()).unwrap();
             assert_eq!(again.encode(), state.encode());
             again.merge(&state).unwrap();

@@ -9,6 +9,7 @@ use datafusion::error::{DataFusionError, Result};
 use datafusion::logical_expr::{Accumulator, EmitTo, GroupsAccumulator};
 use limno_metrics::MeasureState;
 use limno_metrics::column::ColumnGroups;
+use limno_metrics::quality::QualityGroups;
 use limno_metrics::state::{ItemSample, MergeableState};
 
 use crate::plan::MeasureOptions;
@@ -37,6 +38,7 @@ pub(super) struct StateGroups {
 #[derive(Debug)]
 enum Groups {
     Columns(Box<ColumnGroups>),
+    Quality(Box<QualityGroups>),
     Samples {
         limit: u32,
         samples: Vec<ItemSample>,
@@ -49,6 +51,7 @@ impl Groups {
     fn resize(&mut self, total: usize) {
         match self {
             Self::Columns(columns) => columns.resize(total),
+            Self::Quality(quality) => quality.resize(total),
             Self::Samples { limit, samples } => {
                 if total > samples.len() {
                     samples.resize_with(total, || ItemSample::empty(*limit));
@@ -62,6 +65,12 @@ impl Groups {
     fn observe(&mut self, values: &[ArrayRef], groups: &[usize]) -> Result<()> {
         match self {
             Self::Columns(columns) => columns.observe(only(values)?, groups).map_err(external),
+            Self::Quality(quality) => match values {
+                [prediction, label, scores @ ..] => {
+                    quality.observe(prediction, label, scores, groups).map_err(external)
+                }
+                _ => Err(exec_datafusion_err!("the quality of a model needs predictions and labels")),
+            },
             Self::Samples { samples, .. } => {
                 let items = arrow::compute::cast(only(values)?, &DataType::Utf8)?;
                 let items = items.as_string::<i32>();
@@ -83,6 +92,10 @@ impl Groups {
                 let state = state.into_column().ok_or_else(|| exec_datafusion_err!("not the state of a column"))?;
                 columns.merge(group, &state).map_err(external)
             }
+            Self::Quality(quality) => match state {
+                MeasureState::Quality(state) => quality.merge(group, &state).map_err(external),
+                _ => Err(exec_datafusion_err!("not the state of a model's quality")),
+            },
             Self::Samples { samples, .. } => match (samples.get_mut(group), state) {
                 (Some(ours), MeasureState::Sample(theirs)) => ours.merge(&theirs).map_err(external),
                 (None, _) => Err(out_of_range()),
@@ -101,6 +114,7 @@ impl Groups {
     fn heap_size(&self) -> usize {
         match self {
             Self::Columns(columns) => columns.heap_size(),
+            Self::Quality(quality) => quality.heap_size(),
             Self::Samples { samples, .. } => samples.iter().map(MergeableState::heap_size).sum(),
             Self::Merging(states) => states.iter().flatten().map(MeasureState::heap_size).sum(),
         }
@@ -114,6 +128,13 @@ impl Groups {
                     EmitTo::First(count) => count,
                 };
                 columns.take(count).into_iter().map(|state| Some(state.into())).collect()
+            }
+            Self::Quality(quality) => {
+                let count = match emit_to {
+                    EmitTo::All => quality.len(),
+                    EmitTo::First(count) => count,
+                };
+                quality.take(count).into_iter().map(|state| Some(state.into())).collect()
             }
             Self::Samples { samples, .. } => {
                 emit_to.take_needed(samples).into_iter().map(|sample| Some(MeasureState::Sample(sample))).collect()
@@ -131,6 +152,9 @@ impl StateGroups {
     pub(super) fn new(input: Input) -> Self {
         let groups = match &input {
             Input::Values(MeasureOptions::Column(options)) => Groups::Columns(Box::new(ColumnGroups::new(*options))),
+            Input::Values(MeasureOptions::Quality(options)) => {
+                Groups::Quality(Box::new(QualityGroups::new(options.clone())))
+            }
             Input::Values(MeasureOptions::Sample { limit }) => Groups::Samples { limit: *limit, samples: Vec::new() },
             Input::States => Groups::Merging(Vec::new()),
         };

@@ -18,6 +18,7 @@ use crate::plan::MeasureOptions;
 pub fn measure_state(options: MeasureOptions) -> AggregateUDF {
     let name = match &options {
         MeasureOptions::Column(options) => format!("{}_state", options.kind),
+        MeasureOptions::Quality(_) => "quality_state".to_owned(),
         MeasureOptions::Sample { .. } => "sample_state".to_owned(),
     };
     AggregateUDF::new_from_impl(MeasureStateFunction {
@@ -53,6 +54,7 @@ impl AggregateUDFImpl for MeasureStateFunction {
                     kind => natural == kind,
                 }
             }
+            (MeasureOptions::Quality(options), arguments) => arguments.len() == 2 + options.score_arrays(),
             (MeasureOptions::Sample { .. }, [argument]) => argument.is_string(),
             _ => false,
         };

@@ -6,6 +6,7 @@ use datafusion::functions::core::expr_fn::get_field;
 use datafusion::logical_expr::Expr;
 use limno_metrics::MeasureState;
 use limno_metrics::column::{ColumnOptions, ColumnState};
+use limno_metrics::quality::{QualityOptions, QualityState};
 use limno_metrics::state::ItemSample;
 
 /// A state over one or more expressions of a table's columns.
@@ -24,6 +25,8 @@ pub struct Measure {
 pub enum MeasureOptions {
     /// The values of one column.
     Column(ColumnOptions),
+    /// Predictions, labels and the scores that the options name, in this order.
+    Quality(QualityOptions),
     /// A sample of the texts in one column, at most so many different ones.
     Sample {
         /// The most items that are kept.
@@ -43,7 +46,7 @@ impl Measure {
     pub const fn column_options(&self) -> Option<&ColumnOptions> {
         match &self.options {
             MeasureOptions::Column(options) => Some(options),
-            MeasureOptions::Sample { .. } => None,
+            MeasureOptions::Quality(_) | MeasureOptions::Sample { .. } => None,
         }
     }
 }
@@ -54,6 +57,7 @@ impl MeasureOptions {
     pub fn empty(&self) -> MeasureState {
         match self {
             Self::Column(options) => ColumnState::empty(options).into(),
+            Self::Quality(options) => QualityState::empty(options).into(),
             Self::Sample { limit } => MeasureState::Sample(ItemSample::empty(*limit)),
         }
     }
