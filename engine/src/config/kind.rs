@@ -1,8 +1,11 @@
 //! The three kinds of monitors, by what is known of the table's rows.
 
+use limno_metrics::schema::QualityColumns;
 use limno_sql::window::Granularity;
 
 use super::Located;
+use super::labels::{LabelsConfig, read_labels};
+use super::log::{LogFormat, MODEL_ID, PREDICTION, REQUEST_TIME, read_format};
 use super::problem::quoted;
 use super::raw::{Section, Value, choice};
 use super::rule::read_granularity;
@@ -32,10 +35,18 @@ pub enum MonitorKind {
         prediction: Located<String>,
         /// The column of the truth.
         label: Option<Located<String>>,
-        /// The column of the predicted probabilities.
-        prediction_proba: Option<Located<String>>,
+        /// The table of labels that come later, in the place of `label`.
+        labels: Option<LabelsConfig>,
+        /// The columns of the predicted probabilities.
+        prediction_proba: Option<Probabilities>,
+        /// Of two classes, the one whose probability is predicted.
+        positive_class: Option<Located<String>>,
         /// What kind of output it is.
         problem_type: ProblemType,
+        /// How the rows are stored.
+        format: LogFormat,
+        /// The column of the share of requests that were logged, whose inverse weighs a row.
+        sampling_fraction: Option<Located<String>>,
     },
 }
 
@@ -56,11 +67,50 @@ impl MonitorKind {
         }
     }
 
+    /// The column of the truth, in the table itself or in that of labels.
+    pub fn label(&self) -> Option<&Located<String>> {
+        match self {
+            Self::InferenceLog { label, labels, .. } => {
+                labels.as_ref().map(|labels| &labels.label).or(label.as_ref())
+            }
+            Self::Snapshot | Self::TimeSeries { .. } => None,
+        }
+    }
+
+    /// The columns of model quality that the profile table has.
+    pub fn quality(&self) -> Option<QualityColumns> {
+        let Self::InferenceLog { problem_type, .. } = self else { return None };
+        self.label()?;
+        Some(match problem_type {
+            ProblemType::Regression => QualityColumns::Regression,
+            ProblemType::Classification => QualityColumns::Classification,
+        })
+    }
+
     /// The column that says which model; of an inference log only.
     pub fn model_id(&self) -> Option<&Located<String>> {
         match self {
             Self::InferenceLog { model_id, .. } => Some(model_id),
             Self::Snapshot | Self::TimeSeries { .. } => None,
+        }
+    }
+}
+
+/// Which columns hold the probabilities of which classes.
+#[derive(Debug, Clone)]
+pub enum Probabilities {
+    /// One column: the probability of the positive class, or a map or struct of classes.
+    Column(Located<String>),
+    /// A column for each class, by the class.
+    Classes(Vec<(String, Located<String>)>),
+}
+
+impl Probabilities {
+    /// The columns.
+    pub fn columns(&self) -> Vec<&Located<String>> {
+        match self {
+            Self::Column(column) => vec![column],
+            Self::Classes(classes) => classes.iter().map(|(_, column)| column).collect(),
         }
     }
 }
@@ -130,16 +180,46 @@ fn read_time_series(value: &Value<'_>) -> Option<MonitorKind> {
 
 fn read_inference_log(value: &Value<'_>) -> Option<MonitorKind> {
     let mut section = value.section()?;
-    let timestamp = read_column(&mut section, "timestamp", "the column that says when");
+    let format = read_format(&mut section);
+    let is_payload = matches!(format, Some(LogFormat::Payload(_)));
+    let mut role = |section: &mut Section<'_>, name: &'static str, expected: &'static str, of_payload: &str| {
+        if !is_payload {
+            return read_column(section, name, expected);
+        }
+        // The columns of a payload table have names of ours.
+        match section.take(name) {
+            Some(value) => value.text(),
+            None => Some(Located {
+                value: of_payload.to_owned(),
+                line: section.line,
+                key: format!("{}.{name}", section.key),
+            }),
+        }
+    };
+    let timestamp = role(&mut section, "timestamp", "the column that says when", REQUEST_TIME);
     let granularities = read_granularities(&mut section);
-    let model_id = read_column(&mut section, "model_id", "the column that says which model");
-    let prediction = read_column(&mut section, "prediction", "the column of the model's output");
-    let label = section.take("label").and_then(|value| value.text());
-    let prediction_proba = section.take("prediction_proba").and_then(|value| value.text());
+    let model_id = role(&mut section, "model_id", "the column that says which model", MODEL_ID);
+    let prediction = role(&mut section, "prediction", "the column of the model's output", PREDICTION);
+    let label_value = section.take("label");
+    let label = label_value.as_ref().and_then(Value::text);
+    let labels_value = section.take("labels");
+    let labels = labels_value.as_ref().map(read_labels);
+    if let (Some(label), Some(labels)) = (&label_value, &labels_value) {
+        labels.report(
+            format!("labels come from a table of their own, and from {} in line {}", label.key, label.line),
+            Some("leave one of the two out".to_owned()),
+        );
+    }
+    let prediction_proba = section.take("prediction_proba").map(|value| read_probabilities(&value));
+    let positive_class = section.take("positive_class").and_then(|value| value.text());
     let problem_type = section.require("problem_type", "\"regression\" or \"classification\"").and_then(|value| {
         let types = [("regression", ProblemType::Regression), ("classification", ProblemType::Classification)];
         choice(&value, &types)
     });
+    let sampling_fraction = section.take("sampling_fraction").and_then(|value| value.text());
+    if let (Some(class), None) = (&positive_class, &prediction_proba) {
+        section.sink.report(class.line, &class.key, "has a meaning only with prediction_proba", None);
+    }
     section.finish();
     Some(MonitorKind::InferenceLog {
         timestamp: timestamp?,
@@ -147,9 +227,38 @@ fn read_inference_log(value: &Value<'_>) -> Option<MonitorKind> {
         model_id: model_id?,
         prediction: prediction?,
         label,
-        prediction_proba,
+        labels: match labels {
+            None => None,
+            Some(labels) => Some(labels?),
+        },
+        prediction_proba: match prediction_proba {
+            None => None,
+            Some(probabilities) => Some(probabilities?),
+        },
+        positive_class,
         problem_type: problem_type?,
+        format: format?,
+        sampling_fraction,
     })
+}
+
+/// A column, or a table from classes to columns.
+fn read_probabilities(value: &Value<'_>) -> Option<Probabilities> {
+    if !value.is_table() {
+        return value.text().map(Probabilities::Column);
+    }
+    let mut classes = Vec::new();
+    for (class, column) in value.section()?.into_entries() {
+        classes.push((class.to_owned(), column.text()?));
+    }
+    if classes.len() < 2 {
+        value.report(
+            "has fewer than two classes",
+            Some("write prediction_proba = \"column\" for the probability of one class".to_owned()),
+        );
+        return None;
+    }
+    Some(Probabilities::Classes(classes))
 }
 
 fn read_column(section: &mut Section<'_>, name: &'static str, expected: &'static str) -> Option<Located<String>> {

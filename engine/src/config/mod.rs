@@ -8,6 +8,9 @@
 mod columns;
 mod glob;
 mod kind;
+mod labels;
+mod log;
+mod metric;
 mod monitor;
 mod notifier;
 mod place;
@@ -29,7 +32,10 @@ use toml::de::DeTable;
 
 pub use self::columns::{ColumnLimit, ColumnSelection, Precision};
 pub use self::glob::{glob_matches, is_glob};
-pub use self::kind::{MonitorKind, ProblemType};
+pub use self::kind::{MonitorKind, Probabilities, ProblemType};
+pub use self::labels::LabelsConfig;
+pub use self::log::{LogFormat, PayloadConfig};
+pub use self::metric::{MetricConfig, MetricKind, Roles};
 pub use self::monitor::MonitorConfig;
 pub use self::notifier::{EmailConfig, HeaderValue, NotifierConfig, WebhookConfig};
 pub use self::place::SmtpUrl;

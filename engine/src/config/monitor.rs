@@ -11,6 +11,7 @@ use limno_metrics::binning::Bins;
 use super::Located;
 use super::columns::{ColumnSelection, Precision, read_columns, read_precision};
 use super::kind::{MonitorKind, read_kind};
+use super::metric::{MetricConfig, names_for_rules, read_metrics};
 use super::problem::{name_hint, quoted};
 use super::raw::{Value, choice};
 use super::retention::{Retention, read_retention};
@@ -40,6 +41,8 @@ pub struct MonitorConfig {
     pub slices: Vec<Located<String>>,
     /// The most values that one slice expression may have. 1 to 1,000,000.
     pub max_slices: usize,
+    /// Slices of a window with fewer rows have no rows in the metric tables.
+    pub min_slice_size: u64,
     /// A valid cron pattern with seconds, read in `timezone`.
     pub schedule: Option<Located<String>>,
     /// Of the windows, the schedule and the mails.
@@ -59,6 +62,8 @@ pub struct MonitorConfig {
     pub bins: Bins,
     /// What is known of the table's rows.
     pub kind: MonitorKind,
+    /// Metrics of the user, in the order of the file.
+    pub metrics: Vec<MetricConfig>,
     /// In the order of the file.
     pub rules: Vec<RuleConfig>,
 }
@@ -81,6 +86,7 @@ pub(super) fn read_monitor(name: &str, value: &Value<'_>, known: &Known<'_>) -> 
     let columns = section.take("columns").and_then(|value| value.section()).map(read_columns);
     let slices = section.take("slices").and_then(|value| value.texts());
     let max_slices = section.take("max_slices").and_then(|value| value.integer(1..=1_000_000_u32));
+    let min_slice_size = section.take("min_slice_size").and_then(|value| value.integer(0..=u64::from(u32::MAX)));
     let timezone = section.take("timezone").and_then(|value| read_timezone(&value));
     let schedule = section.take("schedule").and_then(|value| read_schedule(&value));
     let week_start = section.take("week_start").and_then(|value| choice(&value, WEEKDAYS));
@@ -91,8 +97,11 @@ pub(super) fn read_monitor(name: &str, value: &Value<'_>, known: &Known<'_>) -> 
     let precision = read_precision(&mut section);
     let bins = section.take("bins").and_then(|value| read_bins(&value));
     let kind = read_kind(&mut section);
+    let metrics = section.take("metric").map(|value| read_metrics(&value, name)).unwrap_or_default();
+    let metric_names = names_for_rules(kind.as_ref().and_then(MonitorKind::quality), &metrics);
     let context = RuleContext {
         monitor: name,
+        metrics: &metric_names,
         has_baseline: baseline_value.is_some(),
         granularities: kind.as_ref().map(MonitorKind::granularities),
         notifiers: known.notifiers,
@@ -118,6 +127,7 @@ pub(super) fn read_monitor(name: &str, value: &Value<'_>, known: &Known<'_>) -> 
         columns: columns.unwrap_or_default(),
         slices: slices.unwrap_or_default(),
         max_slices: usize::try_from(max_slices.unwrap_or(1000)).ok()?,
+        min_slice_size: min_slice_size.unwrap_or_default(),
         schedule,
         timezone: timezone.unwrap_or(Tz::UTC),
         week_start: week_start.unwrap_or(Weekday::Mon),
@@ -127,6 +137,7 @@ pub(super) fn read_monitor(name: &str, value: &Value<'_>, known: &Known<'_>) -> 
         precision,
         bins: bins.unwrap_or_default(),
         kind: kind?,
+        metrics,
         rules,
     })
 }

@@ -3,7 +3,6 @@
 use std::fmt::{self, Display, Formatter};
 use std::str::FromStr;
 
-use limno_metrics::schema::{DRIFT_METRICS, PROFILE_METRICS};
 use limno_sql::window::Granularity;
 
 use super::Located;
@@ -22,6 +21,8 @@ pub struct RuleConfig {
     pub line: usize,
     /// A numeric column of the profile or the drift table, dotted where it is a field of a struct.
     pub metric: Located<String>,
+    /// Whether the metric stands in the drift table rather than in the profile table.
+    pub is_on_drift: bool,
     /// The bounds that are broken by a breach.
     pub condition: Condition,
     /// If there is one: bounds are only broken where the p-value of the metric's test is not above it. Between 0 and 1.
@@ -52,11 +53,6 @@ impl RuleConfig {
     /// Whether the rule looks at this column.
     pub fn covers(&self, column: &str) -> bool {
         self.columns.iter().any(|pattern| glob_matches(&pattern.value, column))
-    }
-
-    /// Whether the metric stands in the drift table rather than in the profile table.
-    pub fn is_on_drift(&self) -> bool {
-        DRIFT_METRICS.contains(&self.metric.value.as_str())
     }
 
     /// The columns of the p-values that belong to the metric, the first of which a row has counts; none if no test
@@ -184,6 +180,8 @@ const AGAINST: &[(&str, Against)] = &[("BASELINE", Against::Baseline), ("CONSECU
 /// What the rules of a monitor are checked against.
 pub(super) struct RuleContext<'a> {
     pub(super) monitor: &'a str,
+    /// The metrics that a rule may name, each with whether it stands in the drift table.
+    pub(super) metrics: &'a [(String, bool)],
     pub(super) has_baseline: bool,
     /// Those of the monitor; none for a snapshot, unknown where the monitor's kind could not be read.
     pub(super) granularities: Option<&'a [Located<Granularity>]>,
@@ -197,11 +195,11 @@ pub(super) fn read_rule(value: &Value<'_>, context: &RuleContext<'_>) -> Option<
     let name = section.require("name", "a name for the rule").and_then(|value| read_name(&value));
     let metric = section
         .require("metric", "a metric, such as \"population_stability_index\"")
-        .and_then(|value| read_metric(&value));
+        .and_then(|value| read_metric(&value, context));
     let condition = read_condition(&mut section);
     let significance = match section.take("significance") {
         None => Some(None),
-        Some(value) => read_significance(&value, metric.as_ref().map(|metric| metric.value.as_str())).map(Some),
+        Some(value) => read_significance(&value, metric.as_ref().map(|(metric, _)| metric.value.as_str())).map(Some),
     };
     let columns = match section.take("columns") {
         None => Some(vec![section_default_columns(&section)]),
@@ -246,10 +244,12 @@ pub(super) fn read_rule(value: &Value<'_>, context: &RuleContext<'_>) -> Option<
     let notify = section.take("notify").map(|value| known_names(&value, "notifier", context.notifiers));
     let trigger = section.take("trigger").map(|value| known_names(&value, "trigger", context.triggers));
     section.finish();
+    let (metric, is_on_drift) = metric?;
     Some(RuleConfig {
         name: name?,
         line,
-        metric: metric?,
+        metric,
+        is_on_drift,
         condition: condition?,
         significance: significance?,
         columns: columns?,
@@ -279,13 +279,15 @@ pub(super) fn read_name(value: &Value<'_>) -> Option<String> {
     Some(name)
 }
 
-fn read_metric(value: &Value<'_>) -> Option<Located<String>> {
+fn read_metric(value: &Value<'_>, context: &RuleContext<'_>) -> Option<(Located<String>, bool)> {
     let metric = value.text()?;
-    if let Some(hint) = unknown_metric(&metric.value, &[PROFILE_METRICS, DRIFT_METRICS]) {
+    let names: Vec<&str> = context.metrics.iter().map(|(name, _)| name.as_str()).collect();
+    if let Some(hint) = unknown_metric(&metric.value, &[&names]) {
         value.report(format!("there is no numeric metric {}", quoted(&metric.value)), hint);
         return None;
     }
-    Some(metric)
+    let is_on_drift = context.metrics.iter().any(|(name, is_on_drift)| *name == metric.value && *is_on_drift);
+    Some((metric, is_on_drift))
 }
 
 /// If no list has this metric: the hint that goes with it.

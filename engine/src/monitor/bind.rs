@@ -233,7 +233,7 @@ fn check_names(config: &MonitorConfig, file: &str, problems: &mut Vec<Problem>) 
         }
     }
     if matches!(config.kind, MonitorKind::Snapshot) {
-        let is_consecutive = |rule: &&RuleConfig| rule.is_on_drift() && rule.against == Against::Consecutive;
+        let is_consecutive = |rule: &&RuleConfig| rule.is_on_drift && rule.against == Against::Consecutive;
         for rule in config.rules.iter().filter(is_consecutive) {
             let message = "a snapshot has no window before it to compare with";
             let hint = "set a baseline, and against = \"BASELINE\"".to_owned();

@@ -36,7 +36,7 @@ pub fn describe(
         .map(|(finding, alert_id)| {
             let rule = &rules[finding.rule];
             let now = &finding.observation;
-            let (before, window_cmp) = if rule.is_on_drift() {
+            let (before, window_cmp) = if rule.is_on_drift {
                 drifts.comparison(finding.row, now)
             } else {
                 let before = profiles.previous(on, now);
@@ -52,7 +52,7 @@ pub fn describe(
                 metric: rule.metric.value.clone(),
                 condition: rule.condition,
                 // A metric of one window is told beside the window before.
-                against: if rule.is_on_drift() { rule.against } else { Against::Consecutive },
+                against: if rule.is_on_drift { rule.against } else { Against::Consecutive },
                 column: now.column.clone(),
                 slice: now.slice.clone().map(|(key, value)| (key, value.unwrap_or_else(|| "NULL".to_owned()))),
                 // `*` stands for all models: no one made these rows.
@@ -67,7 +67,7 @@ pub fn describe(
                 count: now_row.map_or(0, |row| profiles.count(row)),
                 count_before: before_row.map(|row| profiles.count(row)),
                 before_after: profiles.before_after(before_row, now_row),
-                bins: if rule.is_on_drift() { drifts.bins(finding.row) } else { Vec::new() },
+                bins: if rule.is_on_drift { drifts.bins(finding.row) } else { Vec::new() },
             }
         })
         .collect())

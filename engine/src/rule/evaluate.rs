@@ -99,7 +99,7 @@ fn evaluate_rule(
     findings: &mut Vec<Finding>,
 ) -> Result<()> {
     let (rows, kind) =
-        if rule.is_on_drift() { (on.drift, rule.against.to_string()) } else { (on.profile, LOG_TYPE_INPUT.to_owned()) };
+        if rule.is_on_drift { (on.drift, rule.against.to_string()) } else { (on.profile, LOG_TYPE_INPUT.to_owned()) };
     let values = rows.numbers(&rule.metric.value)?;
     let counts = rows.numbers("count")?;
     let p_values = match rule.significance {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 
-use super::{bin_fields, list_of, non_null_delta_fields, test_fields, timestamp, window_fields};
+use super::{Shape, bin_fields, list_of, non_null_delta_fields, test_fields, timestamp, window_fields};
 
 /// The numeric columns that a rule may name.
 pub const DRIFT_METRICS: &[&str] = &[
@@ -40,9 +40,9 @@ pub const DRIFT_METRICS: &[&str] = &[
     "unseen_share",
 ];
 
-/// The schema; `model_id` is the user's name of the model column of an inference log.
+/// The schema of a monitor's table.
 #[must_use]
-pub fn drift_schema(model_id: Option<&str>) -> SchemaRef {
+pub fn drift_schema(shape: &Shape) -> SchemaRef {
     let double = |name: &str| Field::new(name, DataType::Float64, true);
     let bigint = |name: &str| Field::new(name, DataType::Int64, true);
     let string = |name: &str| Field::new(name, DataType::Utf8, true);
@@ -71,7 +71,7 @@ pub fn drift_schema(model_id: Option<&str>) -> SchemaRef {
         double("tv_distance"),
         double("l_infinity_distance"),
     ];
-    fields.extend(model_id.map(string));
+    fields.extend(shape.model_id.as_deref().map(string));
     fields.extend([
         // Ours.
         bigint("count"),
@@ -99,5 +99,6 @@ pub fn drift_schema(model_id: Option<&str>) -> SchemaRef {
         string("reason"),
         Field::new("refreshed_at", timestamp(), true),
     ]);
+    fields.extend(shape.drift.iter().map(|field| field.as_ref().clone()));
     Arc::new(Schema::new(fields))
 }

@@ -5,11 +5,13 @@
 
 mod drift;
 mod profile;
+mod quality;
 
 pub use drift::{DRIFT_METRICS, drift_schema};
 pub use profile::{PROFILE_METRICS, profile_schema};
+pub use quality::{QualityColumns, class_score_fields, confusion_fields, map_entries};
 
-use arrow::datatypes::{DataType, Field, Fields, TimeUnit};
+use arrow::datatypes::{DataType, Field, FieldRef, Fields, TimeUnit};
 
 /// The pseudo column that stands for the table as a whole.
 pub const TABLE_COLUMN: &str = ":table";
@@ -23,6 +25,27 @@ pub const LOG_TYPE_BASELINE: &str = "BASELINE";
 pub const DRIFT_CONSECUTIVE: &str = "CONSECUTIVE";
 /// Drift against the baseline table.
 pub const DRIFT_BASELINE: &str = "BASELINE";
+
+/// What of the metric tables' columns hangs on the monitor.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Shape {
+    /// The user's name of the model column of an inference log.
+    pub model_id: Option<String>,
+    /// The columns of model quality, where there are labels to tell it.
+    pub quality: Option<QualityColumns>,
+    /// The columns of custom metrics in the profile table.
+    pub profile: Vec<FieldRef>,
+    /// The columns of custom metrics in the drift table.
+    pub drift: Vec<FieldRef>,
+}
+
+impl Shape {
+    /// The shape of a table with this model column and nothing else of its own.
+    #[must_use]
+    pub fn of_model(model_id: Option<&str>) -> Self {
+        Self { model_id: model_id.map(str::to_owned), ..Self::default() }
+    }
+}
 
 /// A timestamp as Delta has it: microseconds, in UTC.
 #[must_use]
@@ -75,10 +98,17 @@ mod tests {
 
     #[test]
     fn every_metric_is_a_numeric_column_of_its_table() {
-        for (schema, metrics) in
-            [(profile_schema(Some("model")), PROFILE_METRICS), (drift_schema(Some("model")), DRIFT_METRICS)]
-        {
-            for metric in metrics {
+        let shape = Shape::of_model(Some("model"));
+        let classes = Shape { quality: Some(QualityColumns::Classification), ..shape.clone() };
+        let numbers = Shape { quality: Some(QualityColumns::Regression), ..shape.clone() };
+        let with = |quality: QualityColumns| [PROFILE_METRICS, quality.metrics()].concat();
+        for (schema, metrics) in [
+            (profile_schema(&shape), PROFILE_METRICS.to_vec()),
+            (profile_schema(&classes), with(QualityColumns::Classification)),
+            (profile_schema(&numbers), with(QualityColumns::Regression)),
+            (drift_schema(&shape), DRIFT_METRICS.to_vec()),
+        ] {
+            for metric in &metrics {
                 let (column, field) = metric.split_once('.').map_or((*metric, None), |(c, f)| (c, Some(f)));
                 let mut data_type = schema.field_with_name(column).unwrap().data_type().clone();
                 if let (DataType::Struct(fields), Some(field)) = (&data_type, field) {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 
-use super::{item_fields, list_of, timestamp, window_fields};
+use super::{Shape, item_fields, list_of, timestamp, window_fields};
 
 /// The numeric columns that a rule may name.
 pub const PROFILE_METRICS: &[&str] = &[
@@ -31,9 +31,9 @@ pub const PROFILE_METRICS: &[&str] = &[
     "quantile_error",
 ];
 
-/// The schema; `model_id` is the user's name of the model column of an inference log.
+/// The schema of a monitor's table.
 #[must_use]
-pub fn profile_schema(model_id: Option<&str>) -> SchemaRef {
+pub fn profile_schema(shape: &Shape) -> SchemaRef {
     let double = |name: &str| Field::new(name, DataType::Float64, true);
     let bigint = |name: &str| Field::new(name, DataType::Int64, true);
     let string = |name: &str| Field::new(name, DataType::Utf8, true);
@@ -68,7 +68,8 @@ pub fn profile_schema(model_id: Option<&str>) -> SchemaRef {
         double("percent_zeros"),
         double("percent_distinct"),
     ];
-    fields.extend(model_id.map(string));
+    fields.extend(shape.model_id.as_deref().map(string));
+    fields.extend(shape.quality.into_iter().flat_map(super::QualityColumns::fields));
     fields.extend([
         // Ours.
         bigint("num_infinite"),
@@ -81,5 +82,7 @@ pub fn profile_schema(model_id: Option<&str>) -> SchemaRef {
         string("reason"),
         Field::new("refreshed_at", timestamp(), true),
     ]);
+    fields.extend(shape.quality.into_iter().flat_map(super::QualityColumns::own_fields));
+    fields.extend(shape.profile.iter().map(|field| field.as_ref().clone()));
     Arc::new(Schema::new(fields))
 }

@@ -1,0 +1,85 @@
+//! How an inference log holds its rows: as they are, or as the requests and responses of a model server.
+
+use super::Located;
+use super::raw::{Section, Value};
+
+/// How the rows of an inference log are stored.
+#[derive(Debug, Clone)]
+pub enum LogFormat {
+    /// A row for each prediction, with a column for each value.
+    Rows,
+    /// A row for each request, whose values are in JSON.
+    Payload(PayloadConfig),
+}
+
+/// `format = "payload"`: what is known of the requests.
+#[derive(Debug, Clone)]
+pub struct PayloadConfig {
+    /// Columns of requests and responses with their Spark types, if the user says them.
+    pub columns: Option<Vec<(Located<String>, String)>>,
+    /// The MLmodel file whose signature says them.
+    pub signature: Option<Located<String>>,
+    /// The statuses of requests that are looked at; those of success if none are given.
+    pub status_codes: Option<Vec<u16>>,
+}
+
+/// The columns of a payload table's rows that play a role unless others are named.
+pub(super) const REQUEST_TIME: &str = "request_time";
+pub(super) const MODEL_ID: &str = "model_id";
+pub(super) const PREDICTION: &str = "prediction";
+
+/// Reads `format` and the keys that go with it.
+pub(super) fn read_format(section: &mut Section<'_>) -> Option<LogFormat> {
+    let format = section.take("format");
+    let columns = section.take("schema");
+    let signature = section.take("signature");
+    let status_codes = section.take("status_codes");
+    let is_payload = match &format {
+        None => false,
+        Some(value) => super::raw::choice(value, &[("rows", false), ("payload", true)])?,
+    };
+    if !is_payload {
+        for value in [&columns, &signature, &status_codes].into_iter().flatten() {
+            value.report("has a meaning only with format = \"payload\"", None);
+        }
+        return Some(LogFormat::Rows);
+    }
+    if let (Some(_), Some(signature)) = (&columns, &signature) {
+        signature.report("says the columns a second time, beside schema", Some("leave one of the two out".to_owned()));
+        return None;
+    }
+    let columns = match columns {
+        None => None,
+        Some(value) => Some(read_columns(&value)?),
+    };
+    let signature = match signature {
+        None => None,
+        Some(value) => Some(value.text()?),
+    };
+    let status_codes = match status_codes {
+        None => None,
+        Some(value) => Some(read_status_codes(&value)?),
+    };
+    Some(LogFormat::Payload(PayloadConfig { columns, signature, status_codes }))
+}
+
+fn read_columns(value: &Value<'_>) -> Option<Vec<(Located<String>, String)>> {
+    let mut columns = Vec::new();
+    for (name, value) in value.section()?.into_entries() {
+        columns.push((value.located(name.to_owned()), value.text()?.value));
+    }
+    if columns.is_empty() {
+        value.report("is empty, so requests would have no column", None);
+        return None;
+    }
+    Some(columns)
+}
+
+fn read_status_codes(value: &Value<'_>) -> Option<Vec<u16>> {
+    let items = value.items("an array of HTTP statuses, such as [200]")?;
+    if items.is_empty() {
+        value.report("is empty, so no request would be looked at", None);
+        return None;
+    }
+    items.iter().map(|item| item.integer(100..=599_u16)).collect()
+}
