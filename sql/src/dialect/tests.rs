@@ -128,7 +128,7 @@ fn queries_on_quality_run_as_they_are() {
             ),
             (
                 "SELECT element_at(f1_score.one_vs_all, '1'), element_at(f1_score.one_vs_all, '7') \
-                 FROM flights_profile_metrics WHERE column_name = ':table' AND Model_Version = 2",
+                 FROM flights_profile_metrics WHERE column_name = ':table' AND Model_Version = '2'",
                 &["0.18|"],
             ),
             (
