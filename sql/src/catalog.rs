@@ -7,8 +7,8 @@ use std::collections::BTreeMap;
 use datafusion::execution::context::SQLOptions;
 use datafusion::prelude::{DataFrame, SessionContext};
 
-use crate::Result;
 use crate::source::Source;
+use crate::{Result, dialect};
 
 /// Tables by the name that a query uses; each name may stand for tables at several places.
 #[derive(Debug, Clone, Default)]
@@ -56,11 +56,12 @@ impl MetricTables {
     }
 }
 
-/// A read-only query: no DDL, no DML, no statements.
+/// A read-only query: no DDL, no DML, no statements. What is written for Databricks' metric tables runs as it is; see
+/// [`crate::dialect`].
 ///
 /// # Errors
 /// When the query does not parse or plan, or would change something.
 pub async fn query(context: &SessionContext, sql: &str) -> Result<DataFrame> {
     let options = SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false);
-    Ok(context.sql_with_options(sql, options).await?)
+    Ok(dialect::plan(context, sql, &options).await?)
 }

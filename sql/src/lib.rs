@@ -12,9 +12,11 @@
 //! | [`functions`] | `numeric_state` and its like, `measure_merge`, `window_start` |
 //! | [`plan`] | the one logical plan of a refresh, and the rows of states that it yields |
 //! | [`executor`] | the seam behind which a plan runs |
+//! | [`dialect`] | Spark's SQL for DataFusion's planner |
 //! | [`catalog`] | metric tables for `limno sql` |
 
 pub mod catalog;
+pub mod dialect;
 mod error;
 pub mod executor;
 pub mod expression;

@@ -112,6 +112,7 @@ fn states(path: &Path, partitions: usize, look: Look) -> Vec<Group> {
                 calendar: Calendar {
                     timezone: "America/New_York".parse().expect("a time zone"),
                     week_start: chrono::Weekday::Mon,
+                    offset_minutes: 0,
                 },
                 unit: unit.parse().expect("a granularity"),
             }),

@@ -131,11 +131,20 @@ impl Timed {
     }
 
     fn run_at(&self, now: &str) -> Report {
+        self.refresh_at(now, false)
+    }
+
+    /// With all states made anew.
+    fn run_all_at(&self, now: &str) -> Report {
+        self.refresh_at(now, true)
+    }
+
+    fn refresh_at(&self, now: &str, is_full: bool) -> Report {
         self.clock.set(instant(now));
         let monitor = &self.engine.config().monitors[0];
         let report = self.runtime.block_on(Box::pin(async {
             let bound = self.engine.bind(monitor).await?;
-            self.engine.run(&bound, false).await
+            self.engine.run(&bound, is_full).await
         }));
         let report = report.unwrap();
         assert_eq!(report.failures(), Vec::<String>::new());

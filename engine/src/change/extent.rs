@@ -90,7 +90,7 @@ mod tests {
             column: "t".to_owned(),
             data_type,
             is_partition,
-            calendar: Calendar { timezone: chrono_tz::Europe::Berlin, week_start: Weekday::Mon },
+            calendar: Calendar { timezone: chrono_tz::Europe::Berlin, week_start: Weekday::Mon, offset_minutes: 0 },
             unit: Granularity::Days(1),
         }
     }

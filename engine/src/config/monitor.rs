@@ -49,8 +49,13 @@ pub struct MonitorConfig {
     pub timezone: Tz,
     /// The first day of a window of weeks.
     pub week_start: Weekday,
+    /// How long after midnight days begin on the wall clock, and all windows that are made of days: 0 to 1439 minutes.
+    pub offset_minutes: u16,
     /// How long after its end a window is still incomplete.
     pub grace: Duration,
+    /// How far back a refresh that makes all states anew goes, the first one too; `None` for all that the table has.
+    /// Rows that are there of older windows stay.
+    pub lookback: Option<Duration>,
     /// Bytes that the states of a refresh may take in memory, about; more go to files, or are made in several passes.
     pub memory: u64,
     /// How long what is kept.
@@ -90,7 +95,11 @@ pub(super) fn read_monitor(name: &str, value: &Value<'_>, known: &Known<'_>) -> 
     let timezone = section.take("timezone").and_then(|value| read_timezone(&value));
     let schedule = section.take("schedule").and_then(|value| read_schedule(&value));
     let week_start = section.take("week_start").and_then(|value| choice(&value, WEEKDAYS));
+    let offset_value = section.take("offset");
+    let offset_minutes = offset_value.as_ref().and_then(read_offset);
     let grace = section.take("grace").and_then(|value| value.duration());
+    let lookback_value = section.take("lookback");
+    let lookback = lookback_value.as_ref().and_then(read_lookback);
     let memory = section.take("memory").and_then(|value| value.bytes(SMALLEST_MEMORY));
     let retention_value = section.take("retention");
     let retention = retention_value.as_ref().and_then(read_retention);
@@ -112,6 +121,11 @@ pub(super) fn read_monitor(name: &str, value: &Value<'_>, known: &Known<'_>) -> 
     {
         value.report("a snapshot has no windows that grow old: only `files` has a meaning", None);
     }
+    if let Some(MonitorKind::Snapshot) = &kind {
+        for value in offset_value.iter().chain(&lookback_value) {
+            value.report("a snapshot has no windows of time", None);
+        }
+    }
     let rules = section.take("rule").map(|value| read_rules(&value, &context)).unwrap_or_default();
     section.finish();
     if !is_named {
@@ -131,7 +145,9 @@ pub(super) fn read_monitor(name: &str, value: &Value<'_>, known: &Known<'_>) -> 
         schedule,
         timezone: timezone.unwrap_or(Tz::UTC),
         week_start: week_start.unwrap_or(Weekday::Mon),
+        offset_minutes: offset_minutes.unwrap_or_default(),
         grace: grace.unwrap_or_default(),
+        lookback,
         memory: memory.unwrap_or(DEFAULT_MEMORY),
         retention: retention.unwrap_or_default(),
         precision,
@@ -162,6 +178,29 @@ fn read_timezone(value: &Value<'_>) -> Option<Tz> {
         value.report(format!("{} is not an IANA time zone", quoted(&text)), name_hint(&text, &names));
     }
     timezone
+}
+
+fn read_offset(value: &Value<'_>) -> Option<u16> {
+    let offset = value.duration()?;
+    let minutes = u16::try_from(offset.as_secs() / 60).ok().filter(|&minutes| minutes < 24 * 60);
+    let is_whole = offset.subsec_nanos() == 0 && offset.as_secs().is_multiple_of(60);
+    match minutes.filter(|_| is_whole) {
+        Some(minutes) => Some(minutes),
+        None => {
+            let hint = "write the time after midnight at which days begin, such as \"6h\" or \"5h 30m\"";
+            value.report("an offset is less than a day, in whole minutes", Some(hint.to_owned()));
+            None
+        }
+    }
+}
+
+fn read_lookback(value: &Value<'_>) -> Option<Duration> {
+    let lookback = value.duration()?;
+    if lookback.is_zero() {
+        value.report("a lookback of zero would leave out every window", None);
+        return None;
+    }
+    Some(lookback)
 }
 
 fn read_schedule(value: &Value<'_>) -> Option<Located<String>> {

@@ -3,7 +3,7 @@
 use std::fmt::{self, Display, Formatter};
 use std::str::FromStr;
 
-use limno_sql::window::Granularity;
+use limno_sql::window::{Granularity, ParseGranularityError};
 
 use super::Located;
 use super::glob::glob_matches;
@@ -396,12 +396,21 @@ fn read_own_granularity(value: &Value<'_>, context: &RuleContext<'_>) -> Option<
 
 pub(super) fn read_granularity(value: &Value<'_>) -> Option<Located<Granularity>> {
     let text = value.text()?.value;
-    let granularity = text.parse::<Granularity>().ok();
-    if granularity.is_none() {
-        value.report(
-            format!("{} is not a granularity", quoted(&text)),
-            Some("write \"5 minutes\", \"1 hour\", \"1 day\", \"2 weeks\", \"1 month\" or \"1 year\"".to_owned()),
-        );
+    let granularity = text.parse::<Granularity>();
+    if let Err(error) = &granularity {
+        let slides = text.split_whitespace().any(|word| word.eq_ignore_ascii_case("every"));
+        let (message, hint) = match error {
+            ParseGranularityError::Multiple { .. } => {
+                ("the length of a window must be a multiple of its step".to_owned(), "write \"7 days every 1 day\"")
+            }
+            ParseGranularityError::Steps { .. } => (error.to_string(), "write a longer step"),
+            _ if slides => (format!("{} is not a granularity", quoted(&text)), "write \"7 days every 1 day\""),
+            _ => (
+                format!("{} is not a granularity", quoted(&text)),
+                "write \"5 minutes\", \"1 hour\", \"1 day\", \"2 weeks\", \"1 month\" or \"1 year\"",
+            ),
+        };
+        value.report(message, Some(hint.to_owned()));
     }
-    granularity.map(|granularity| value.located(granularity))
+    granularity.ok().map(|granularity| value.located(granularity))
 }

@@ -313,7 +313,7 @@ fn unknown_keys_are_named_with_the_nearest_valid_one() {
         &monitor_with("zzz = 1").replace("timestamp", "timestmp"),
         &[
             "limno.toml:4: monitor.m.zzz: unknown key `zzz`",
-            "  hint: valid names: table, output, baseline, columns, slices, max_slices, timezone, schedule, week_start, grace, memory, retention, precision, max_buckets, bins, snapshot, time_series, inference_log, rule",
+            "  hint: valid names: table, output, baseline, columns, slices, max_slices, timezone, schedule, week_start, offset, grace, lookback, memory, retention, precision, max_buckets, bins, snapshot, time_series, inference_log, rule",
             "limno.toml:6: monitor.m.time_series.timestmp: unknown key `timestmp`",
             "  hint: did you mean `timestamp`?",
         ],
@@ -905,6 +905,40 @@ fn a_file_is_loaded_or_named() {
     assert!(config.monitor("flights").is_some() && config.monitor("x").is_none());
     std::fs::write(&path, "x = 1").expect("a file");
     assert!(matches!(Config::load(&path, &env()), Err(LoadError::Problems(_))));
+}
+
+#[test]
+fn windows_can_slide_begin_later_and_be_looked_back_on_only_so_far() {
+    let text = monitor_with("offset = \"5h 30m\"\nlookback = \"90days\"").replace("1 week", "1 week every 24 hours");
+    let config = parse(&text).expect("right");
+    let monitor = &config.monitors[0];
+    assert_eq!(monitor.offset_minutes, 330);
+    assert_eq!(monitor.lookback, Some(Duration::from_secs(90 * 86_400)));
+    let granularities: Vec<_> = monitor.kind.granularities().iter().map(|g| g.value.to_string()).collect();
+    assert_eq!(granularities, ["1 day", "7 days every 1 day"]);
+    let plain = parse(&monitor_with("")).expect("right");
+    assert_eq!((plain.monitors[0].offset_minutes, plain.monitors[0].lookback), (0, None));
+    for (line, refused) in [
+        ("offset = \"1day\"", "monitor.m.offset: an offset is less than a day, in whole minutes"),
+        ("offset = \"90s\"", "monitor.m.offset: an offset is less than a day, in whole minutes"),
+        ("offset = 6", "monitor.m.offset: expected a duration, found an integer"),
+        ("lookback = \"0s\"", "monitor.m.lookback: a lookback of zero would leave out every window"),
+    ] {
+        let problems = problems(&monitor_with(line));
+        assert!(problems.contains(refused), "{problems}");
+    }
+    for (granularity, refused) in [
+        ("7 days every 2 days", "the length of a window must be a multiple of its step"),
+        ("1 month every 1 day", "the length of a window must be a multiple of its step"),
+        ("1 day every 1 minute", "has 1440 steps, a window has 366 at most"),
+        ("7 days every day", "`7 days every day` is not a granularity\n  hint: write \"7 days every 1 day\""),
+        ("24 hours every 1 day", "`1 day` is given twice"),
+    ] {
+        let problems = problems(&monitor_with("").replace("1 week", granularity));
+        assert!(problems.contains(refused), "{problems}");
+    }
+    let snapshot = "[monitor.m]\ntable = \"t\"\noutput = \"o\"\noffset = \"1h\"\nlookback = \"1day\"\nsnapshot = {}";
+    assert_eq!(problems(snapshot).matches("a snapshot has no windows of time").count(), 2);
 }
 
 #[test]

@@ -71,10 +71,11 @@ pub enum BaselineColumn {
 }
 
 impl BoundMonitor {
-    /// Time zone and start of weeks.
+    /// Time zone, start of weeks and of days.
     #[must_use]
     pub const fn calendar(&self) -> Calendar {
-        Calendar { timezone: self.config.timezone, week_start: self.config.week_start }
+        let MonitorConfig { timezone, week_start, offset_minutes, .. } = self.config;
+        Calendar { timezone, week_start, offset_minutes }
     }
 
     /// The lengths of the windows.

@@ -45,7 +45,12 @@ impl BoundMonitor {
         let schema = self.source.schema();
         let role = |name: Option<&str>| name.map(|name| column_of(&self.source, &schema, name)).unwrap_or_default();
         let timestamp = self.config.kind.timestamp().map(|column| column.value.as_str());
-        digest([self.config.timezone.to_string(), role(timestamp), role(self.model_id())])
+        let mut parts = vec![self.config.timezone.to_string(), role(timestamp), role(self.model_id())];
+        // Without one the digest is what it was before there were offsets.
+        if self.config.offset_minutes > 0 {
+            parts.push(format!("offset {}", self.config.offset_minutes));
+        }
+        digest(parts)
     }
 
     /// The digest of a column's states.

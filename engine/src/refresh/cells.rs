@@ -57,7 +57,7 @@ pub(super) type States = Vec<Option<FrozenColumn>>;
 pub(super) struct Layout<'a> {
     /// The lengths of the windows; none for a table without a time.
     pub(super) granularities: &'a [Granularity],
-    /// Time zone and start of weeks.
+    /// Where windows are cut.
     pub(super) calendar: Calendar,
     /// The one window of a table without a time.
     pub(super) instant: Window,
@@ -67,9 +67,21 @@ pub(super) struct Layout<'a> {
     pub(super) has_models: bool,
 }
 
+/// The windows that hold a stored one, each with the position of its granularity, by the start of the stored one: many
+/// keys share it.
+type Windows = BTreeMap<i64, Vec<(usize, Window)>>;
+
 impl Layout<'_> {
-    /// The cells that hold the rows of a key: at most one for each granularity and choice of models.
-    fn cells(&self, key: &LedgerKey) -> Vec<(CellKey, Window)> {
+    fn windows<'w>(&self, start: i64, known: &'w mut Windows) -> &'w [(usize, Window)] {
+        known.entry(start).or_insert_with(|| {
+            let of = |(at, &length)| self.calendar.windows_of(length, start).map(move |window| (at, window));
+            self.granularities.iter().enumerate().flat_map(of).collect()
+        })
+    }
+
+    /// The cells that hold the rows of a key: for each granularity and choice of models at most one, or, where windows
+    /// slide, as many as they have steps.
+    fn cells(&self, key: &LedgerKey, known: &mut Windows) -> Vec<(CellKey, Window)> {
         let slice = match &key.slice {
             None => None,
             Some((slice, value)) => {
@@ -79,15 +91,15 @@ impl Layout<'_> {
                 Some(SliceOf { expression, value: value.clone() })
             }
         };
-        let windows: Vec<(usize, Window)> = if self.granularities.is_empty() {
-            vec![(0, self.instant)]
+        let whole = [(0, self.instant)];
+        let windows = if self.granularities.is_empty() {
+            &whole
         } else {
             let Some(start) = key.window else { return Vec::new() };
-            let of = |(at, &length)| Some((at, self.calendar.window_of(length, start)?));
-            self.granularities.iter().enumerate().filter_map(of).collect()
+            self.windows(start, known)
         };
         let mut cells = Vec::with_capacity(windows.len() * 2);
-        for (granularity, window) in windows {
+        for &(granularity, window) in windows {
             let cell = |model| CellKey { granularity, start: window.start, slice: slice.clone(), model };
             cells.push((cell(ModelKey::All), window));
             if self.has_models {
@@ -101,8 +113,9 @@ impl Layout<'_> {
     #[must_use]
     pub(super) fn outline(&self, counts: &[LedgerRow]) -> BTreeMap<CellKey, Outline> {
         let mut cells: BTreeMap<CellKey, Outline> = BTreeMap::new();
+        let mut known = Windows::new();
         for count in counts {
-            for (key, window) in self.cells(&count.key) {
+            for (key, window) in self.cells(&count.key, &mut known) {
                 cells.entry(key).or_insert(Outline { window, rows: 0, is_shown: true }).rows += count.rows;
             }
         }
@@ -141,6 +154,7 @@ pub(super) struct Merger<'a> {
     layout: Layout<'a>,
     wanted: &'a BTreeSet<CellKey>,
     columns: BTreeMap<&'a str, usize>,
+    windows: Windows,
     states: BTreeMap<CellKey, Vec<Option<ColumnState>>>,
 }
 
@@ -152,7 +166,7 @@ impl<'a> Merger<'a> {
         columns: impl Iterator<Item = &'a str>,
     ) -> Self {
         let columns = columns.enumerate().map(|(position, name)| (name, position)).collect();
-        Self { layout, wanted, columns, states: BTreeMap::new() }
+        Self { layout, wanted, columns, windows: Windows::new(), states: BTreeMap::new() }
     }
 
     /// Adds a stored state; one of other cells or columns is passed over.
@@ -162,7 +176,7 @@ impl<'a> Merger<'a> {
     pub(super) fn add(&mut self, row: &LedgerRow) -> Result<()> {
         let (Some(column), Some(encoded)) = (&row.key.column, &row.state) else { return Ok(()) };
         let Some(&position) = self.columns.get(column.as_str()) else { return Ok(()) };
-        let cells = self.layout.cells(&row.key);
+        let cells = self.layout.cells(&row.key, &mut self.windows);
         let mut cells = cells.into_iter().map(|(key, _)| key).filter(|key| self.wanted.contains(key)).peekable();
         if cells.peek().is_none() {
             return Ok(());

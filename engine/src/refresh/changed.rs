@@ -234,9 +234,9 @@ fn window_values(windows: &StructArray) -> Option<Vec<Option<Window>>> {
     Some((0..windows.len()).map(|row| (windows.is_valid(row) && starts.is_valid(row)).then(|| window(row))).collect())
 }
 
-/// The windows of this length that hold a span, with the one before and the one after.
+/// The windows of this length that meet a span, with those that they are compared with and that are compared with them.
 fn around(calendar: &Calendar, length: Granularity, span: Window) -> Option<Window> {
-    let first = calendar.window_of(length, span.start)?;
+    let first = calendar.windows_of(length, span.start).next()?;
     let last = calendar.window_of(length, span.end.max(span.start.saturating_add(1)).saturating_sub(1))?;
     let before = calendar.previous(length, &first)?;
     Some(Window { start: before.start, end: calendar.window_of(length, last.end)?.end })

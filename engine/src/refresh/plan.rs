@@ -26,6 +26,8 @@ pub struct RefreshPlan {
     pub from: Option<u64>,
     /// What is read, in this order.
     pub parts: Vec<Part>,
+    /// Rows of windows that are left out, in files of which nothing is read.
+    pub rows_left_out: u64,
     /// The windows whose states are made anew.
     pub dirty: Spans,
     /// Of all windows, those that turned out not to be readable: they stay as they are.
@@ -165,6 +167,7 @@ impl RefreshPlan {
             mode: Mode::Incremental,
             from: before.and_then(|before| before.source.version),
             parts: Vec::new(),
+            rows_left_out: 0,
             dirty: Spans::none(),
             pending: Spans::none(),
             rewrites: false,
@@ -178,8 +181,8 @@ impl RefreshPlan {
             is_due: true,
         };
         match (reason, before) {
-            (None, Some(before)) => plan.incremental(monitor, before, changes, time.as_ref()).await?,
-            (reason, _) => plan.full(monitor, states_from, reason.unwrap_or_default()).await?,
+            (None, Some(before)) => plan.incremental(monitor, before, changes, (time.as_ref(), states_from)).await?,
+            (reason, _) => plan.full(monitor, (time.as_ref(), states_from), reason.unwrap_or_default()).await?,
         }
         plan.baseline(monitor, before).await?;
         if let (Mode::Incremental, Some(before)) = (&plan.mode, before) {
@@ -220,15 +223,52 @@ impl RefreshPlan {
         self.parts.iter().fold((0, 0), |(files, bytes), part| (files + part.file_count, bytes + part.bytes))
     }
 
-    async fn full(&mut self, monitor: &BoundMonitor, states_from: Option<i64>, reason: String) -> Result<()> {
-        let mut query = monitor.query();
-        // Rows of windows whose states were dropped stay, unless someone asks for all to be made anew.
+    /// All states anew; rows of windows that began before `states_from` stay as they are.
+    async fn full(
+        &mut self,
+        monitor: &BoundMonitor,
+        (time, states_from): (Option<&LoggedTime>, Option<i64>),
+        reason: String,
+    ) -> Result<()> {
+        let query = monitor.query();
+        self.mode = Mode::Full { reason: reason.clone() };
         self.watermark.states_from = states_from.filter(|_| query.time.is_some());
-        if let Some(from) = self.watermark.states_from {
-            query.within = Within::Except(before_instant(from));
+        let Some(from) = self.watermark.states_from else {
+            self.parts.push(Part::new(Role::Input, reason, query, Takes::All, None).await?);
+            return Ok(());
+        };
+        let early = before_instant(from);
+        // What the log knows to be early is counted from there; a file that can hold both is read for both.
+        let (mut read, mut counted) = (None, None);
+        if let (Some(table), Some(time)) = (&monitor.source.delta, time) {
+            let unreadable =
+                |error| limno_sql::Error::Delta { uri: monitor.source.uri.clone(), source: Box::new(error) };
+            let (mut later, mut both) = (Vec::new(), Vec::new());
+            for file in active_files(table).map_err(unreadable)? {
+                let extent = time.extent(&file);
+                if extent.as_ref().is_some_and(|extent| early.covers(extent))
+                    && let Some(rows) = rows_of_file(&file)
+                {
+                    self.rows_left_out += rows;
+                    continue;
+                }
+                if extent.is_none_or(|extent| extent.meets(&early)) {
+                    both.push(file.clone());
+                }
+                later.push(file);
+            }
+            (read, counted) = (Some(later), Some(both));
         }
-        self.parts.push(Part::new(Role::Input, reason.clone(), query, Takes::All, None).await?);
-        self.mode = Mode::Full { reason };
+        if counted.as_ref().is_none_or(|files| !files.is_empty()) {
+            let (columns, slices) = (Vec::new(), Vec::new());
+            let query = StateQuery { within: Within::Only(early.clone()), columns, slices, ..query.clone() };
+            let what = "rows of windows that are left out".to_owned();
+            self.parts.push(Part::new(Role::Input, what, query, Takes::Nothing, counted).await?);
+        }
+        if read.as_ref().is_none_or(|files| !files.is_empty()) {
+            let query = StateQuery { within: Within::Except(early), ..query };
+            self.parts.push(Part::new(Role::Input, reason, query, Takes::All, read).await?);
+        }
         Ok(())
     }
 
@@ -237,7 +277,7 @@ impl RefreshPlan {
         monitor: &BoundMonitor,
         before: &Watermark,
         changes: ChangeSet,
-        time: Option<&LoggedTime>,
+        (time, states_from): (Option<&LoggedTime>, Option<i64>),
     ) -> Result<()> {
         let (is_new_column, is_new_slice) = {
             let Definitions { columns, slices, .. } = &self.definitions;
@@ -258,7 +298,7 @@ impl RefreshPlan {
         let known_columns = |query: &mut StateQuery| query.columns.retain(|(name, _)| !is_new_column.contains(name));
         let known_slices = |query: &mut StateQuery| query.slices.retain(|slice| !is_new_slice.contains(&slice.key));
         if is_new_column.len() == query.columns.len() {
-            return self.full(monitor, before.states_from, "every column is another than before".to_owned()).await;
+            return self.full(monitor, (time, states_from), "every column is another than before".to_owned()).await;
         }
         let mut known = query.clone();
         known_columns(&mut known);
@@ -416,6 +456,13 @@ pub(super) fn logged_time(monitor: &BoundMonitor) -> Option<LoggedTime> {
         calendar: monitor.calendar(),
         unit: unit(&monitor.granularities()),
     })
+}
+
+/// The rows that a file still has, by its statistics.
+fn rows_of_file(file: &Add) -> Option<u64> {
+    let statistics: serde_json::Value = serde_json::from_str(file.stats.as_deref()?).ok()?;
+    let deleted = file.deletion_vector.as_ref().map_or(0, |vector| vector.cardinality);
+    statistics["numRecords"].as_u64()?.checked_sub(u64::try_from(deleted).ok()?)
 }
 
 /// All time before an instant.

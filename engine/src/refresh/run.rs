@@ -3,7 +3,7 @@
 
 use std::time::Instant;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use datafusion::prelude::SessionContext;
 use limno_sql::executor::PlanExecutor;
 use limno_sql::source::{Source, SourceVersion};
@@ -77,8 +77,23 @@ impl Refresh<'_> {
     pub async fn plan(&self, full: bool) -> Result<RefreshPlan> {
         let asked = full.then(|| "it was asked for".to_owned());
         let (ledger, reason) = self.ledger(asked).await?;
-        let states_from = if full { None } else { self.states_from(&ledger).await? };
+        let states_from = self.full_from(&ledger, full).await?;
         RefreshPlan::make(self.monitor, &ledger, reason, states_from).await
+    }
+
+    /// From when on a refresh that makes all states anew makes them. Someone who asks for all gets all that the table has,
+    /// in the place of what was there, as far as the monitor looks back.
+    async fn full_from(&self, ledger: &Ledger, is_asked: bool) -> Result<Option<i64>> {
+        let kept = if is_asked { None } else { self.states_from(ledger).await? };
+        Ok(kept.max(self.lookback_from()))
+    }
+
+    /// The start of the first window of the ledger's that did not begin before the monitor looks back to.
+    fn lookback_from(&self) -> Option<i64> {
+        let age = TimeDelta::from_std(self.monitor.config.lookback?).ok()?;
+        let from = self.now.checked_sub_signed(age)?.timestamp_micros();
+        let window = self.monitor.calendar().window_of(self.unit()?, from)?;
+        Some(if window.start == from { from } else { window.end })
     }
 
     /// From when on windows have states, as the ledger says or, where it is lost, the metric tables.
@@ -129,8 +144,7 @@ impl Refresh<'_> {
         if !self.insists && self.is_behind(&ledger) {
             return Ok(Refreshed::Overtaken);
         }
-        // Someone who asks for all gets all that the table has, in the place of what was there.
-        let states_from = if is_asked { None } else { self.states_from(&ledger).await? };
+        let states_from = self.full_from(&ledger, is_asked).await?;
         let mut plan = RefreshPlan::make(self.monitor, &ledger, reason, states_from).await?;
         let config = self.monitor.metrics_definition();
         let monitor_version = match ledger.configuration() {
@@ -155,6 +169,7 @@ impl Refresh<'_> {
             }
             let found;
             (seen, found) = read?;
+            seen.rows_before_retention += plan.rows_left_out;
             plan.leave_out(&found, ledger.watermark.as_ref());
             trouble = found.describe();
             stages.reading = lap();

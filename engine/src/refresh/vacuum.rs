@@ -77,8 +77,8 @@ impl Vacuum<'_> {
     fn from(&self, age: std::time::Duration) -> Option<i64> {
         let before = (self.now - TimeDelta::from_std(age).ok()?).timestamp_micros();
         let calendar = self.monitor.calendar();
-        let starts = self.monitor.granularities().into_iter().map(|length| calendar.window_of(length, before));
-        starts.map(|window| window.map(|window| window.start)).min().flatten()
+        let first = |length| calendar.windows_of(length, before).next().map(|window| window.start);
+        self.monitor.granularities().into_iter().map(first).min().flatten()
     }
 
     async fn states(&self, from: i64) -> Result<(Option<DateTime<Utc>>, u64)> {

@@ -140,13 +140,18 @@ fn evaluate_rule(
         let min_count = rule.min_count as f64;
         let is_broken = |at: usize| {
             let point = points[at];
-            let previous = at.checked_sub(1).map(|before| points[before]).filter(|before| {
-                // The window just before; snapshots follow no calendar and have just the one before.
-                granularity.is_none_or(|length| {
+            let previous = match granularity {
+                // The window just before, which does not overlap it.
+                Some(length) => {
                     let window = Window { start: point.start, end: point.end };
-                    on.calendar.previous(length, &window).is_some_and(|window| window.start == before.start)
-                })
-            });
+                    on.calendar.previous(length, &window).and_then(|before| {
+                        let at = points.binary_search_by_key(&before.start, |point| point.start).ok()?;
+                        Some(points[at])
+                    })
+                }
+                // Snapshots follow no calendar and have just the one before.
+                None => at.checked_sub(1).map(|before| points[before]),
+            };
             let previous = previous.and_then(|before| before.value);
             point.count >= min_count
                 && point.is_significant
@@ -186,11 +191,11 @@ fn windows_of_one_model(rows: &Rows, kind: &str) -> BTreeSet<(Option<String>, i6
     models.into_iter().filter(|(_, models)| models.len() == 1).map(|(window, _)| window).collect()
 }
 
-/// Start of the first of the last `windows` windows that end with `point`'s.
+/// Start of the first of the last `windows` windows that end with `point`'s; windows that slide are a step apart.
 fn first_looked_at(calendar: &Calendar, length: Granularity, point: &Point, windows: u32) -> i64 {
     let mut window = Window { start: point.start, end: point.end };
     for _ in 1..windows {
-        match calendar.previous(length, &window) {
+        match calendar.step_before(length, &window) {
             Some(before) => window = before,
             None => break,
         }
@@ -243,7 +248,7 @@ mod tests {
         let on = Evaluation {
             profile: &Rows::new(profile, "log_type", None).unwrap(),
             drift: &Rows::new(drift, "drift_type", None).unwrap(),
-            calendar: Calendar { timezone: chrono_tz::UTC, week_start: chrono::Weekday::Mon },
+            calendar: Calendar { timezone: chrono_tz::UTC, week_start: chrono::Weekday::Mon, offset_minutes: 0 },
             grace: Duration::ZERO,
             now: DateTime::from_timestamp(1_000_000, 0).unwrap(),
         };

@@ -18,7 +18,8 @@ impl Grouping {
     /// The groups of windows of this length.
     #[must_use]
     pub fn of(granularity: Granularity) -> Self {
-        Self { granularity, length: granularity.longest().saturating_mul(WINDOWS).max(SHORTEST) }
+        // One begins with each step.
+        Self { granularity, length: granularity.every().longest().saturating_mul(WINDOWS).max(SHORTEST) }
     }
 
     /// The group of the window that starts then.
@@ -76,5 +77,16 @@ mod tests {
         assert_eq!(minutes.index(0), minutes.index(4 * hour - 1));
         assert_ne!(minutes.index(0), minutes.index(4 * hour));
         assert_eq!(minutes.index(-1), -1);
+    }
+
+    #[test]
+    fn groups_of_sliding_windows_are_as_many_steps_and_reach_as_far_as_the_last() {
+        let (days, weeks) = (Grouping::of(Granularity::Days(1)), Grouping::of("7 days every 1 day".parse().unwrap()));
+        let day = 86_400_000_000;
+        assert_eq!(weeks.index(100 * day), days.index(100 * day));
+        assert_eq!(weeks.parse(&weeks.name(5)), Some(5));
+        assert_eq!((weeks.parse(&days.name(5)), days.parse(&weeks.name(5))), (None, None));
+        let extent = weeks.extent(0);
+        assert!(extent.contains(0) && extent.end >= days.length - 1 + 7 * day);
     }
 }

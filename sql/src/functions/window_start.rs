@@ -22,9 +22,12 @@ fn instant_type() -> DataType {
 }
 
 /// The function from an instant to the start of its window: Timestamp(µs), with any zone or none, to
-/// Timestamp(µs, UTC). Null for null, and for the instants that [`Calendar::window_of`] has no window for.
+/// Timestamp(µs, UTC). Null for null, and for the instants that [`Calendar::window_of`] has no window for. Of windows
+/// that slide it is the last to begin.
 #[must_use]
 pub fn window_start(calendar: Calendar, granularity: Granularity) -> ScalarUDF {
+    // They begin with each step; the steps themselves do not overlap.
+    let granularity = granularity.every();
     let signature = Signature::any(1, Volatility::Immutable);
     ScalarUDF::new_from_impl(WindowStart { calendar, granularity, signature })
 }
@@ -325,7 +328,7 @@ mod tests {
             (Tz::America__New_York, Granularity::Weeks(2)),
             (Tz::Australia__Lord_Howe, Granularity::Months(1)),
         ] {
-            let calendar = Calendar { timezone: zone, week_start: Weekday::Sun };
+            let calendar = Calendar { timezone: zone, week_start: Weekday::Sun, offset_minutes: 75 };
             let mut values: Vec<Option<i64>> = (0..3_000_i64)
                 .map(|row| Some(at("2011-12-25T00:00:00Z") + row * 7_919 % 3_000 * 1_013_000_007))
                 .collect();
@@ -342,18 +345,23 @@ mod tests {
 
     #[test]
     fn functions_are_equal_when_their_calendars_are() {
-        let calendar = Calendar { timezone: Tz::UTC, week_start: Weekday::Mon };
+        let calendar = Calendar { timezone: Tz::UTC, week_start: Weekday::Mon, offset_minutes: 0 };
         let sunday = Calendar { week_start: Weekday::Sun, ..calendar };
         let day = Granularity::Days(1);
         assert_eq!(window_start(calendar, day), window_start(calendar, day));
         assert_ne!(window_start(calendar, day), window_start(sunday, day));
+        let later = Calendar { offset_minutes: 60, ..calendar };
+        assert_ne!(window_start(calendar, day), window_start(later, day));
         assert_ne!(window_start(calendar, day), window_start(calendar, Granularity::Days(2)));
         assert_eq!(window_start(calendar, day).name(), "limno_window_start");
     }
 
     #[test]
     fn takes_timestamps_in_microseconds_only() {
-        let function = window_start(Calendar { timezone: Tz::UTC, week_start: Weekday::Mon }, Granularity::Days(1));
+        let function = window_start(
+            Calendar { timezone: Tz::UTC, week_start: Weekday::Mon, offset_minutes: 0 },
+            Granularity::Days(1),
+        );
         assert!(function.return_type(&[DataType::Timestamp(TimeUnit::Millisecond, None)]).is_err());
         assert!(function.return_type(&[DataType::Int64]).is_err());
         assert!(function.return_type(&[]).is_err());
@@ -361,7 +369,10 @@ mod tests {
 
     #[test]
     fn a_scalar_stays_one() {
-        let function = window_start(Calendar { timezone: Tz::UTC, week_start: Weekday::Mon }, Granularity::Days(1));
+        let function = window_start(
+            Calendar { timezone: Tz::UTC, week_start: Weekday::Mon, offset_minutes: 0 },
+            Granularity::Days(1),
+        );
         for (value, expected) in [(Some(at("2024-05-01T13:00:00Z")), Some(at("2024-05-01T00:00:00Z"))), (None, None)] {
             let result = function.invoke_with_args(ScalarFunctionArgs {
                 args: vec![ColumnarValue::Scalar(ScalarValue::TimestampMicrosecond(value, None))],

@@ -6,5 +6,5 @@ mod span;
 
 pub use calendar::{Calendar, Window};
 pub(crate) use calendar::{MICROS_A_DAY, first_instant};
-pub use granularity::{Granularity, ParseGranularityError, unit};
+pub use granularity::{Granularity, ParseGranularityError, Sliding, unit};
 pub use span::Spans;

@@ -8,9 +8,19 @@ use limno_fixtures::SplitMix64;
 /// The monitor's name.
 pub(crate) const NAME: &str = "watch";
 
-const GRANULARITIES: [&[&str]; 5] =
-    [&["1 hour"], &["1 day"], &["1 day", "1 week"], &["1 month"], &["30 minutes", "1 day"]];
-const ADDED: [&str; 6] = ["1 week", "1 month", "1 day", "2 weeks", "1 hour", "4 hours"];
+const GRANULARITIES: [&[&str]; 7] = [
+    &["1 hour"],
+    &["1 day"],
+    &["1 day", "1 week"],
+    &["1 month"],
+    &["30 minutes", "1 day"],
+    &["3 days every 1 day"],
+    &["1 week", "12 hours every 4 hours"],
+];
+const ADDED: [&str; 8] =
+    ["1 week", "1 month", "1 day", "2 weeks", "1 hour", "4 hours", "2 days every 12 hours", "2 weeks every 1 week"];
+/// When days begin.
+const OFFSETS: [&str; 3] = ["0s", "6h", "2h 30m"];
 const TIMEZONES: [&str; 3] = ["UTC", "Europe/Berlin", "Asia/Kolkata"];
 const SLICES: [&str; 7] = ["kind", "flat > 2", "model", "opt IS NULL", "wide > 0 AND kind = 'a'", "flat", "id % 3"];
 const COLUMNS: [&str; 8] = ["id", "wide", "flat", "opt", "score", "kind", "ext*", "day"];
@@ -43,6 +53,7 @@ pub(crate) struct Watch {
     baseline: Option<&'static str>,
     timezone: &'static str,
     week_start: &'static str,
+    offset: &'static str,
     exclude: Vec<&'static str>,
     include: bool,
     categorical: bool,
@@ -67,6 +78,7 @@ impl Watch {
             baseline: BASELINES[rng.weighted(&[3.0, 3.0, 3.0, 1.0])],
             timezone: TIMEZONES[rng.index(TIMEZONES.len())],
             week_start: if rng.chance(0.3) { "sunday" } else { "monday" },
+            offset: OFFSETS[rng.weighted(&[4.0, 1.0, 1.0])],
             exclude: Vec::new(),
             include: rng.chance(0.1),
             categorical: rng.chance(0.3),
@@ -89,8 +101,8 @@ impl Watch {
     pub(crate) fn change(&mut self, rng: &mut SplitMix64) -> &'static str {
         let before = self.clone();
         loop {
-            let what = match rng.weighted(&[4.0, 4.0, 3.0, 1.0, 1.0, 2.0, 2.0, 1.5, 1.0, 0.7, 1.0, 0.5, 0.7, 0.5, 0.5])
-            {
+            let weights = [4.0, 4.0, 3.0, 1.0, 1.0, 2.0, 2.0, 1.5, 1.0, 0.7, 1.0, 0.5, 0.7, 0.5, 0.5, 0.5];
+            let what = match rng.weighted(&weights) {
                 0 => {
                     toggle(&mut self.granularities, ADDED[rng.index(ADDED.len())]);
                     if self.granularities.is_empty() {
@@ -150,6 +162,10 @@ impl Watch {
                     self.is_classification = !self.is_classification;
                     "kind of problem"
                 }
+                14 => {
+                    self.offset = OFFSETS[rng.index(OFFSETS.len())];
+                    "start of the day"
+                }
                 _ => {
                     self.has_models = !self.has_models;
                     "kind of monitor"
@@ -173,7 +189,7 @@ impl Watch {
         if let Some(baseline) = self.baseline {
             writeln!(text, "baseline = \"{folder}/{baseline}\"").unwrap();
         }
-        let Self { timezone, week_start, grace, bins, precision, time, granularities, .. } = self;
+        let Self { timezone, week_start, offset, grace, bins, precision, time, granularities, .. } = self;
         let mut slices = self.slices.clone();
         if self.has_many_slices
             && granularities.iter().all(|length| length.contains("month") || length.contains("week"))
@@ -181,6 +197,7 @@ impl Watch {
             slices.push(MANY);
         }
         writeln!(text, "timezone = \"{timezone}\"\nweek_start = \"{week_start}\"\ngrace = \"{grace}\"").unwrap();
+        writeln!(text, "offset = \"{offset}\"").unwrap();
         writeln!(text, "bins = {bins}\nslices = {slices:?}\n{precision}").unwrap();
         if !(slices.contains(&MANY) && self.limits.contains("max_slices")) {
             writeln!(text, "{}", self.limits).unwrap();

@@ -1,6 +1,10 @@
 //! The three formats, on nested, empty, missing and hostile values.
 
-use arrow::array::{Float64Array, Int64Array, ListArray, StructArray, TimestampMicrosecondArray};
+use arrow::array::{
+    Float64Array, Float64Builder, Int64Array, ListArray, MapBuilder, StringBuilder, StructArray,
+    TimestampMicrosecondArray,
+};
+use arrow::buffer::OffsetBuffer;
 use arrow::datatypes::{Float64Type, TimeUnit};
 
 use super::*;
@@ -138,6 +142,55 @@ fn a_reader_that_went_away_is_told_apart() {
             .expect_err("nobody reads");
         assert!(error.is_broken_pipe(), "{format:?}: {error:?}");
     }
+}
+
+/// Quality as an inference log has it: values by class, and counts of pairs.
+fn quality() -> RecordBatch {
+    let mut classes = MapBuilder::new(None, StringBuilder::new(), Float64Builder::new());
+    for (class, value) in [("a \"b\"", Some(0.25)), ("1", None)] {
+        classes.keys().append_value(class);
+        classes.values().append_option(value);
+    }
+    classes.append(true).expect("a map");
+    classes.append(false).expect("no map");
+    let classes: ArrayRef = Arc::new(classes.finish());
+    let average: ArrayRef = Arc::new(Float64Array::from(vec![Some(0.5), None]));
+    let scores: ArrayRef = Arc::new(StructArray::from(vec![
+        (field("macro", &average), average),
+        (field("one_vs_all", &classes), classes),
+    ]));
+    let labels: ArrayRef = Arc::new(StringArray::from(vec!["a", "b"]));
+    let counts: ArrayRef = Arc::new(Int64Array::from(vec![7, 1]));
+    let cells = StructArray::from(vec![(field("label", &labels), labels), (field("count", &counts), counts)]);
+    let item = Arc::new(Field::new_list_field(cells.data_type().clone(), true));
+    let offsets = OffsetBuffer::from_lengths([2, 0]);
+    let matrix: ArrayRef = Arc::new(ListArray::new(item, offsets, Arc::new(cells), None));
+    RecordBatch::try_from_iter([("f1_score", scores), ("confusion_matrix", matrix)]).expect("a batch")
+}
+
+#[test]
+fn maps_and_structs_in_structs_and_lists_keep_their_shape() {
+    let print = |format| {
+        let mut out = Vec::new();
+        let batch = quality();
+        let schema = batch.schema();
+        write_batches(&mut out, format, &schema, &[batch], TableOptions::default()).expect("printed");
+        String::from_utf8(out).expect("UTF-8")
+    };
+    let rows: serde_json::Value = serde_json::from_str(&print(Format::Json)).expect("JSON");
+    let scores = |row: usize| rows[row]["f1_score"].clone();
+    assert_eq!(scores(0), serde_json::json!({ "macro": 0.5, "one_vs_all": { "a \"b\"": 0.25, "1": null } }));
+    assert_eq!(scores(1), serde_json::json!({ "macro": null, "one_vs_all": null }));
+    let cells = serde_json::json!([{ "label": "a", "count": 7 }, { "label": "b", "count": 1 }]);
+    assert_eq!(rows[0]["confusion_matrix"], cells);
+    assert_eq!(rows[1]["confusion_matrix"], serde_json::json!([]));
+    let csv = print(Format::Csv);
+    assert!(csv.contains(r#""{""macro"":0.5,""one_vs_all"":{""a \""b\"""":0.25,""1"":null}}""#), "{csv}");
+    assert!(csv.contains(r#","[{""label"":""a"",""count"":7},{""label"":""b"",""count"":1}]""#), "{csv}");
+    let table = print(Format::Table);
+    assert!(table.contains("{macro: 0.5, one_vs_all: {a \"b\": 0.25, 1: null}}"), "{table}");
+    assert!(table.contains("{macro: null, one_vs_all: null}"), "{table}");
+    assert!(table.contains("[{label: a, count: 7}, {label: b, count: 1}]"), "{table}");
 }
 
 #[test]
