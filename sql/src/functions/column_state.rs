@@ -41,7 +41,7 @@ impl AggregateUDFImpl for ColumnStateFunction {
     fn return_type(&self, arguments: &[DataType]) -> Result<DataType> {
         let natural = arguments.first().map_or(ColumnKind::Opaque, ColumnKind::of);
         let fits = match self.options.kind {
-            ColumnKind::Categorical => natural != ColumnKind::Opaque,
+            ColumnKind::Categorical => arguments.first().is_some_and(ColumnKind::can_be_categorical),
             ColumnKind::Opaque => true,
             kind => natural == kind,
         };
