@@ -9,7 +9,7 @@ pub use self::aggregate::Aggregate;
 use self::skewness::{Known, skewness};
 use crate::Certified;
 use crate::column::{ColumnKind, ColumnState, NumericColumn, Values};
-use crate::state::{Buckets, ExactSums};
+use crate::state::{Buckets, ExactSums, Lengths};
 
 /// Points of the quantile vector: i/1000 for i in 0..=1000, so the median has index 500.
 pub const QUANTILES: u32 = 1001;
@@ -49,11 +49,11 @@ pub struct ColumnProfile {
     pub num_nan: Option<u64>,
     /// Values +∞ or −∞.
     pub num_infinite: Option<u64>,
-    /// Least length in characters.
+    /// Least length: of strings in characters, of bytes in bytes, of lists in elements, of maps in entries.
     pub min_length: Option<f64>,
-    /// Greatest length in characters.
+    /// Greatest length, in the same unit.
     pub max_length: Option<f64>,
-    /// Mean length in characters.
+    /// Mean length, in the same unit.
     pub avg_length: Option<f64>,
     /// Most frequent items with their counts.
     pub frequent_items: Option<Vec<(String, u64)>>,
@@ -155,7 +155,7 @@ impl FrozenColumn {
             Values::Numeric(column) | Values::Temporal(column) => {
                 Some(self.buckets.get_or_init(|| column.histogram().buckets()))
             }
-            Values::Category(_) | Values::Opaque => None,
+            Values::Category(_) | Values::Opaque | Values::Length(_) => None,
         }
     }
 
@@ -222,11 +222,7 @@ impl FrozenColumn {
             }
             Values::Category(column) => {
                 let categories = &column.categories;
-                #[expect(clippy::cast_precision_loss, reason = "lengths are small")]
-                let as_double = |length: Option<u64>| length.map(|length| length as f64);
-                profile.min_length = as_double(categories.lengths().min());
-                profile.max_length = as_double(categories.lengths().max());
-                profile.avg_length = categories.lengths().mean();
+                describe_lengths(&mut profile, categories.lengths());
                 let (distinct, exact) = categories.distinct();
                 profile.distinct_count = Some(distinct);
                 profile.distinct_is_exact = Some(exact);
@@ -240,6 +236,7 @@ impl FrozenColumn {
                         Some(items.into_iter().map(|item| (text(item.value), item.count)).collect());
                 }
             }
+            Values::Length(lengths) => describe_lengths(&mut profile, lengths),
             Values::Opaque => profile.reason = Some("this type has no statistics beyond counts".to_owned()),
         }
         if counts.rows > 0 && counts.nulls == counts.rows {
@@ -263,4 +260,11 @@ impl FrozenColumn {
                 .map(|quantiles| quantiles.into_iter().map(|value| value / scale).collect());
         }
     }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "lengths are small")]
+fn describe_lengths(profile: &mut ColumnProfile, lengths: &Lengths) {
+    profile.min_length = lengths.min().map(|length| length as f64);
+    profile.max_length = lengths.max().map(|length| length as f64);
+    profile.avg_length = lengths.mean();
 }

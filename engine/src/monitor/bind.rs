@@ -281,7 +281,7 @@ fn check_limits(config: &MonitorConfig, file: &str, schema: &Schema, problems: &
         }
         check_column(columns, file, schema, problems);
         if let Ok(field) = schema.field_with_name(&columns.value)
-            && ColumnKind::of(field.data_type()) == ColumnKind::Opaque
+            && matches!(ColumnKind::of(field.data_type()), ColumnKind::Opaque | ColumnKind::Length)
         {
             let data_type = spark_type_name(field.data_type());
             let message = format!("column {:?} has type {data_type}, which has no distribution", columns.value);

@@ -9,6 +9,7 @@ use arrow::buffer::NullBuffer;
 use arrow::datatypes::{DataType, Float64Type, Int64Type, TimeUnit, TimestampMicrosecondType};
 
 use super::arrays::{Runs, cast_to, only_group, unfit, wide_integers};
+use super::lengths::lengths_of;
 use super::sorter::Sorter;
 use super::strings::Strings;
 use super::values::EXACT_INTEGERS;
@@ -75,6 +76,7 @@ impl ColumnGroups {
         match kind {
             ColumnKind::Numeric if natural != kind => return Err(unfit(array, "a number")),
             ColumnKind::Temporal if natural != kind => return Err(unfit(array, "a time")),
+            ColumnKind::Length if natural != kind => return Err(unfit(array, "bytes, a list or a map")),
             ColumnKind::Categorical if !ColumnKind::can_be_categorical(array.data_type()) => {
                 return Err(unfit(array, "a category"));
             }
@@ -108,8 +110,20 @@ impl ColumnGroups {
                 }
                 Ok(())
             }
+            ColumnKind::Length => self.observe_lengths(array, groups),
             ColumnKind::Opaque => Ok(()),
         }
+    }
+
+    fn observe_lengths(&mut self, array: &dyn Array, groups: &[usize]) -> Result<()> {
+        for (length, &group) in lengths_of(array)?.into_iter().zip(groups) {
+            if let Some(state) = self.states.get_mut(group)
+                && let (Some(length), Values::Length(lengths)) = (length, &mut state.values)
+            {
+                lengths.observe(length, 1);
+            }
+        }
+        Ok(())
     }
 
     fn observe_numbers(&mut self, array: &dyn Array, groups: &[usize]) -> Result<()> {

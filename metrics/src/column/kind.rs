@@ -17,6 +17,8 @@ pub enum ColumnKind {
     Temporal,
     /// Types of which only presence is counted.
     Opaque,
+    /// Bytes, lists and maps: how long their values are, in bytes, elements or entries.
+    Length,
 }
 
 impl ColumnKind {
@@ -43,6 +45,16 @@ impl ColumnKind {
             DataType::Dictionary(_, values) => Self::of(values),
             DataType::RunEndEncoded(_, values) => Self::of(values.data_type()),
             DataType::Date32 | DataType::Date64 | DataType::Timestamp(..) => Self::Temporal,
+            DataType::Binary
+            | DataType::LargeBinary
+            | DataType::BinaryView
+            | DataType::FixedSizeBinary(_)
+            | DataType::List(_)
+            | DataType::LargeList(_)
+            | DataType::FixedSizeList(..)
+            | DataType::ListView(_)
+            | DataType::LargeListView(_)
+            | DataType::Map(..) => Self::Length,
             _ => Self::Opaque,
         }
     }
@@ -50,7 +62,7 @@ impl ColumnKind {
     /// Whether a column of this type can be profiled as categories: it has a text form that identifies a value.
     #[must_use]
     pub fn can_be_categorical(data_type: &DataType) -> bool {
-        !matches!(Self::of(data_type), Self::Opaque)
+        !matches!(Self::of(data_type), Self::Opaque | Self::Length)
     }
 
     pub(crate) const fn code(self) -> u8 {
@@ -59,6 +71,7 @@ impl ColumnKind {
             Self::Categorical => 2,
             Self::Temporal => 3,
             Self::Opaque => 4,
+            Self::Length => 5,
         }
     }
 
@@ -68,6 +81,7 @@ impl ColumnKind {
             2 => Ok(Self::Categorical),
             3 => Ok(Self::Temporal),
             4 => Ok(Self::Opaque),
+            5 => Ok(Self::Length),
             _ => Err(Error::invalid_data(format!("unknown column kind {code} in a state"))),
         }
     }
@@ -80,6 +94,7 @@ impl fmt::Display for ColumnKind {
             Self::Categorical => "categorical",
             Self::Temporal => "temporal",
             Self::Opaque => "opaque",
+            Self::Length => "length",
         })
     }
 }
@@ -151,9 +166,11 @@ pub fn spark_type_name(data_type: &DataType) -> String {
         DataType::RunEndEncoded(_, values) => spark_type_name(values.data_type()),
         DataType::Struct(_) => "struct".to_owned(),
         DataType::Map(..) => "map".to_owned(),
-        DataType::List(_) | DataType::LargeList(_) | DataType::FixedSizeList(..) | DataType::ListView(_) => {
-            "array".to_owned()
-        }
+        DataType::List(_)
+        | DataType::LargeList(_)
+        | DataType::FixedSizeList(..)
+        | DataType::ListView(_)
+        | DataType::LargeListView(_) => "array".to_owned(),
         other => other.to_string().to_lowercase(),
     }
 }

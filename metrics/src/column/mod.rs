@@ -3,6 +3,7 @@
 pub(crate) mod arrays;
 mod groups;
 mod kind;
+mod lengths;
 pub(crate) mod sorter;
 mod strings;
 mod values;
@@ -17,7 +18,7 @@ use arrow::array::{Array, ArrayRef};
 use arrow::buffer::NullBuffer;
 
 use crate::state::codec::{self, Reader, Writer};
-use crate::state::{Counts, MergeableState};
+use crate::state::{Counts, Lengths, MergeableState};
 use crate::{Error, Result};
 
 /// The state of one column over one set of rows.
@@ -35,6 +36,7 @@ pub(crate) enum Values {
     Temporal(Box<NumericColumn>),
     /// Presence only.
     Opaque,
+    Length(Box<Lengths>),
 }
 
 impl ColumnState {
@@ -46,6 +48,7 @@ impl ColumnState {
             ColumnKind::Temporal => Values::Temporal(Box::new(NumericColumn::empty(options))),
             ColumnKind::Categorical => Values::Category(Box::new(CategoryColumn::empty(options))),
             ColumnKind::Opaque => Values::Opaque,
+            ColumnKind::Length => Values::Length(Box::default()),
         };
         Self { counts: Counts::default(), values }
     }
@@ -58,6 +61,7 @@ impl ColumnState {
             Values::Category(_) => ColumnKind::Categorical,
             Values::Temporal(_) => ColumnKind::Temporal,
             Values::Opaque => ColumnKind::Opaque,
+            Values::Length(_) => ColumnKind::Length,
         }
     }
 
@@ -156,6 +160,7 @@ impl ColumnState {
         match &self.values {
             Values::Numeric(column) | Values::Temporal(column) => column.encode(&mut out),
             Values::Category(column) => column.encode(&mut out),
+            Values::Length(lengths) => lengths.encode(&mut out),
             Values::Opaque => {}
         }
         out.finish()
@@ -179,11 +184,13 @@ impl ColumnState {
             ColumnKind::Temporal => Values::Temporal(Box::new(NumericColumn::decode(&mut input)?)),
             ColumnKind::Categorical => Values::Category(Box::new(CategoryColumn::decode(&mut input)?)),
             ColumnKind::Opaque => Values::Opaque,
+            ColumnKind::Length => Values::Length(Box::new(Lengths::decode(&mut input)?)),
         };
         input.end()?;
         let held = match &values {
             Values::Numeric(column) | Values::Temporal(column) => column.histogram().total(),
             Values::Category(column) => column.categories.total(),
+            Values::Length(lengths) => lengths.count(),
             Values::Opaque => 0,
         };
         // With that, rows are the first count to leave 64 bits when states are merged.
@@ -207,6 +214,7 @@ impl ColumnState {
             }
             (Values::Category(ours), Values::Category(theirs)) => ours.merge(theirs)?,
             (Values::Opaque, Values::Opaque) => {}
+            (Values::Length(ours), Values::Length(theirs)) => ours.merge(theirs)?,
             _ => {
                 return Err(Error::incompatible(format!(
                     "a {} column cannot be merged with a {} one",
@@ -225,6 +233,7 @@ impl ColumnState {
         match &self.values {
             Values::Numeric(column) | Values::Temporal(column) => size_of::<NumericColumn>() + column.heap_size(),
             Values::Category(column) => size_of::<CategoryColumn>() + column.heap_size(),
+            Values::Length(_) => size_of::<Lengths>(),
             Values::Opaque => 0,
         }
     }

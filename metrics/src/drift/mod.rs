@@ -130,6 +130,10 @@ pub fn compare(baseline: &FrozenColumn, current: &FrozenColumn, options: &DriftO
             reason: Some("this type has no statistics beyond counts".to_owned()),
             ..ColumnDrift::default()
         },
+        (Values::Length(_), _) => ColumnDrift {
+            reason: Some("only the lengths of these values are known: no distances".to_owned()),
+            ..ColumnDrift::default()
+        },
         _ => ColumnDrift::default(),
     };
     if matches!(left.kind(), ColumnKind::Numeric | ColumnKind::Categorical) {

@@ -99,6 +99,19 @@ pub fn state(series: &Series, options: &FrameOptions) -> Result<ColumnState> {
             let named = (0u32..).zip(counts).filter_map(|(key, count)| Some((mapping.cat_to_str(key)?, count)));
             categories(&mut state, named.map(measured));
         }
+        DataType::Binary => {
+            count_rows(&mut state, series);
+            let chunks = series.binary()?.downcast_iter();
+            lengths(&mut state, chunks.flat_map(|chunk| chunk.non_null_values_iter().map(<[u8]>::len)));
+        }
+        DataType::List(_) => {
+            count_rows(&mut state, series);
+            for chunk in series.list()?.downcast_iter() {
+                let is_valid = |row: usize| chunk.validity().is_none_or(|bits| bits.get_bit(row));
+                let own = chunk.offsets().lengths().enumerate();
+                lengths(&mut state, own.filter(|(row, _)| is_valid(*row)).map(|(_, length)| length));
+            }
+        }
         _ => count_rows(&mut state, series),
     }
     Ok(state)
@@ -112,6 +125,7 @@ fn kind_of(data_type: &DataType) -> ColumnKind {
         }
         DataType::Date | DataType::Datetime(..) => ColumnKind::Temporal,
         DataType::UInt128 => ColumnKind::Opaque,
+        DataType::Binary | DataType::List(_) => ColumnKind::Length,
         other if other.is_primitive_numeric() || other.is_decimal() => ColumnKind::Numeric,
         _ => ColumnKind::Opaque,
     }
@@ -223,6 +237,12 @@ fn strings(state: &mut ColumnState, values: &StringChunked) {
         }
     }
     categories(state, counts.drain().map(measured));
+}
+
+fn lengths(state: &mut ColumnState, values: impl Iterator<Item = usize>) {
+    if let Values::Length(lengths) = &mut state.values {
+        values.for_each(|length| lengths.observe(length as u64, 1));
+    }
 }
 
 /// How often each key occurs. A key is below the number of categories, so this is less than the categories' own text.

@@ -3,10 +3,10 @@
 
 use arrow::array::{
     Array, BinaryArray, BooleanArray, Date32Array, Decimal128Array, DictionaryArray, Float32Array, Float64Array,
-    Int8Array, Int32Array, Int64Array, NullArray, StringArray, TimestampMicrosecondArray, TimestampMillisecondArray,
-    TimestampNanosecondArray, UInt16Array, UInt64Array,
+    Int8Array, Int32Array, Int64Array, ListArray, NullArray, StringArray, TimestampMicrosecondArray,
+    TimestampMillisecondArray, TimestampNanosecondArray, UInt16Array, UInt64Array,
 };
-use arrow::datatypes::Int32Type;
+use arrow::datatypes::{Int32Type, Int64Type};
 use polars::prelude::{
     Categories, Column, DataType, Expr, FrozenCategories, Int8Chunked, IntoColumn, IntoLazy, NamedFrom, QuantileMethod,
     Series, TimeUnit, TimeZone, UInt16Chunked, col, df, lit,
@@ -173,10 +173,21 @@ fn times_have_the_states_of_arrow_arrays() {
 }
 
 #[test]
-fn types_without_statistics_are_counted() {
-    let bytes: Vec<Option<Vec<u8>>> = sparse(|i| i.to_le_bytes().to_vec());
+fn lengths_of_bytes_and_lists() {
+    let length = |i: i64| usize::try_from(i.rem_euclid(9)).unwrap();
+    let bytes: Vec<Option<Vec<u8>>> = sparse(|i| i.to_le_bytes().repeat(2)[..length(i)].to_vec());
     let array = BinaryArray::from_iter(&bytes);
     assert_same(&series(bytes), &array);
+    let lists: Vec<Option<Vec<i64>>> = sparse(|i| vec![i; length(i)]);
+    let array = ListArray::from_iter_primitive::<Int64Type, _, _>(
+        lists.iter().map(|list| list.as_ref().map(|list| list.iter().copied().map(Some))),
+    );
+    let own: Vec<Option<Series>> = lists.into_iter().map(|list| list.map(series)).collect();
+    assert_same(&series(own), &array);
+}
+
+#[test]
+fn types_without_statistics_are_counted() {
     assert_same(&Series::new_null("column".into(), ROWS), &NullArray::new(ROWS));
 }
 
@@ -299,10 +310,10 @@ fn a_column_that_cannot_be_compared_costs_no_other() {
     let profiles = profile(&nested, &options).unwrap();
     assert_eq!(cell(&profiles, "avg", 0), Some(1.5));
     assert_eq!(cell(&profiles, "count", 1), Some(2.0));
-    assert_eq!(reason(&profiles, 1), Some("this type has no statistics beyond counts"));
+    assert_eq!(reason(&profiles, 1), None);
     let drifts = drift(&numbers, nested.lazy(), &options).unwrap();
     assert_eq!(cell(&drifts, "ks_test_statistic", 0), Some(0.0));
-    assert_eq!(reason(&drifts, 1), Some("the baseline's column is numeric, the current one opaque"));
+    assert_eq!(reason(&drifts, 1), Some("the baseline's column is numeric, the current one length"));
 }
 
 #[test]

@@ -1,6 +1,7 @@
-//! Lengths of strings, in characters (Unicode scalar values).
+//! Lengths of values: of strings in characters (Unicode scalar values), of bytes in bytes, of lists in elements, of maps
+//! in entries.
 //!
-//! Unit: characters. Error: none.
+//! Unit: as said. Error: none.
 //!
 //! ```
 //! use limno_metrics::state::Lengths;

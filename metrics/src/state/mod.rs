@@ -8,7 +8,7 @@
 //! | [`Histogram`] | quantiles, distances between distributions |
 //! | [`Numbers`] | all of these for a column of numbers, but distinct values |
 //! | [`Distinct`] | the number of distinct values |
-//! | [`Lengths`] | string lengths |
+//! | [`Lengths`] | lengths of strings, bytes, lists and maps |
 //! | [`Categories`] | counts of categories |
 //! | [`ItemSample`] | a bounded sample of items |
 

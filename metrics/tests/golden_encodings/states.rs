@@ -12,7 +12,7 @@ use limno_fixtures::SplitMix64;
 use limno_metrics::column::{ColumnKind, ColumnOptions, ColumnState};
 use limno_metrics::quality::{QualityOptions, QualityState, Scores};
 
-use ColumnKind::{Categorical, Numeric, Opaque, Temporal};
+use ColumnKind::{Categorical, Length, Numeric, Opaque, Temporal};
 
 /// The states by name of their file.
 pub(crate) fn all() -> Vec<(&'static str, ColumnState)> {
@@ -39,6 +39,8 @@ pub(crate) fn all() -> Vec<(&'static str, ColumnState)> {
         ("categorical_estimated", of(strings(8, 9000, 1 << 30), with(Categorical, 16, 4096))),
         ("categorical_booleans", of(booleans(), ColumnOptions::new(Categorical))),
         ("categorical_integers", of(wide_integers(), ColumnOptions::new(Categorical))),
+        ("length_empty", ColumnState::empty(&ColumnOptions::new(Length))),
+        ("length_bytes", of(bytes(), ColumnOptions::new(Length))),
         ("opaque_empty", ColumnState::empty(&ColumnOptions::new(Opaque))),
         ("opaque", of(binary(), ColumnOptions::new(Opaque))),
     ]
@@ -175,6 +177,11 @@ fn strings(seed: u64, count: u32, levels: u64) -> ArrayRef {
 
 fn booleans() -> ArrayRef {
     Arc::new(BooleanArray::from_iter((0..50).map(|row| (row % 5 != 0).then_some(row % 3 == 0))))
+}
+
+fn bytes() -> ArrayRef {
+    let value = |row: usize| vec![0u8; row * row % 31];
+    Arc::new(BinaryArray::from_iter((0..200).map(|row| (row % 9 != 2).then(|| value(row)))))
 }
 
 fn binary() -> ArrayRef {

@@ -36,7 +36,7 @@ proptest! {
     #![proptest_config(crate::cases(1500))]
 
     #[test]
-    fn arbitrary(bytes in proptest::collection::vec(any::<u8>(), 0..200), kind in 0..6u8) {
+    fn arbitrary(bytes in proptest::collection::vec(any::<u8>(), 0..200), kind in 0..7u8) {
         assert_refused_or_holds::<Column>(&bytes)?;
         assert_refused_or_holds::<Column>(&frame(&bytes))?;
         // With a kind and plausible counts in front, more of it is read.

@@ -5,11 +5,11 @@ use std::sync::Arc;
 
 use arrow::array::{
     Array, ArrayRef, BinaryArray, BooleanArray, Date32Array, Decimal128Array, Decimal256Array, Float32Array,
-    Float64Array, Int64Array, StringArray, TimestampMicrosecondArray, TimestampNanosecondArray, UInt32Array,
+    Float64Array, Int64Array, ListArray, StringArray, TimestampMicrosecondArray, TimestampNanosecondArray, UInt32Array,
     UInt64Array,
 };
 use arrow::compute::{cast, concat, take};
-use arrow::datatypes::{DataType, i256};
+use arrow::datatypes::{DataType, Field, Int64Type, i256};
 use limno_fixtures::SplitMix64;
 use limno_metrics::Result;
 use limno_metrics::column::{ColumnGroups, ColumnKind, ColumnOptions, ColumnState};
@@ -147,6 +147,35 @@ fn opaque() -> BoxedStrategy<ArrayRef> {
         .boxed()
 }
 
+/// Bytes, lists and maps: of each length the same few values.
+fn measurable() -> BoxedStrategy<ArrayRef> {
+    let item = || Arc::new(Field::new_list_field(DataType::Int64, true));
+    let types = vec![
+        DataType::Binary,
+        DataType::LargeBinary,
+        DataType::BinaryView,
+        DataType::List(item()),
+        DataType::LargeList(item()),
+        DataType::ListView(item()),
+        DataType::LargeListView(item()),
+    ];
+    (proptest::collection::vec(0..40usize, 0..300), prop::sample::select(types), any::<u64>())
+        .prop_map(|(lengths, data_type, seed)| {
+            let lengths = with_nulls(lengths, seed);
+            let plain: ArrayRef =
+                if matches!(data_type, DataType::Binary | DataType::LargeBinary | DataType::BinaryView) {
+                    Arc::new(BinaryArray::from_iter(
+                        lengths.iter().map(|length| length.map(|length| vec![7u8; length])),
+                    ))
+                } else {
+                    let list = |length: usize| (0..length as i64).map(Some);
+                    Arc::new(ListArray::from_iter_primitive::<Int64Type, _, _>(lengths.iter().map(|x| x.map(list))))
+                };
+            cast(&plain, &data_type).unwrap()
+        })
+        .boxed()
+}
+
 fn options(kind: ColumnKind) -> impl Strategy<Value = ColumnOptions> + Clone {
     (limits(), prop::sample::select(vec![10u32, 300, 4096, u32::MAX]))
         .prop_map(move |(max_buckets, exact_distinct)| ColumnOptions { kind, max_buckets, exact_distinct })
@@ -188,6 +217,15 @@ mergeable_state_laws!(mod of_categories {
     cases: 150,
     limits: options(ColumnKind::Categorical),
     values: values(categorical()),
+    empty: Column::empty,
+    observe: Column::observe,
+    least: least,
+});
+
+mergeable_state_laws!(mod of_lengths {
+    cases: 100,
+    limits: options(ColumnKind::Length),
+    values: values(measurable()),
     empty: Column::empty,
     observe: Column::observe,
     least: least,
@@ -250,6 +288,11 @@ proptest! {
 
     #[test]
     fn groups_of_categories(array in categorical(), options in options(ColumnKind::Categorical), seed: u64) {
+        assert_groups(&array, &options, seed)?;
+    }
+
+    #[test]
+    fn groups_of_lengths(array in measurable(), options in options(ColumnKind::Length), seed: u64) {
         assert_groups(&array, &options, seed)?;
     }
 
