@@ -2,6 +2,7 @@
 //! share: monitors, notifiers and triggers as text, and small tables.
 
 mod damage;
+mod dialect;
 mod flights;
 mod foreign;
 mod incremental;

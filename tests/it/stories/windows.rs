@@ -258,9 +258,9 @@ fn rules_go_through_sliding_windows_step_by_step_and_look_back_without_overlap()
         // Of the windows of the 2nd, 3rd and 4th, the last two have a day of the new values, or two.
         ("above = 500.0\nbreaches = 2\nwindows = 3", 1),
         ("above = 500.0\nbreaches = 3\nwindows = 3", 0),
-        // From the window of the 1st to that of the 4th by 68 times, from the 3rd to the 4th by one.
-        ("change_above = 50.0", 1),
-        ("change_above = 70.0", 0),
+        // From the window of the 1st to that of the 4th by 2000, from the 3rd to the 4th by half of it.
+        ("change_above = 1500.0", 1),
+        ("change_above = 2500.0", 0),
     ] {
         let place = Place::new();
         for number in 1..=6 {
