@@ -48,7 +48,7 @@ fn text(name: &str, plan: &RefreshPlan) -> String {
     };
     for part in &plan.parts {
         let Part { what, file_count, bytes, query, .. } = part;
-        let (uri, columns) = (&query.source.uri, query.columns.len());
+        let (uri, columns) = (&query.source.uri, query.measures.len());
         let bytes = bytesize::ByteSize(*bytes);
         text.push_str(&format!("  {uri}: {file_count} files of {bytes}, {columns} columns ({what})\n"));
     }
@@ -77,7 +77,7 @@ fn line(name: &str, plan: &RefreshPlan) -> Value {
             "what": part.what,
             "files": part.file_count,
             "bytes": part.bytes,
-            "columns": part.query.columns.iter().map(|(name, _)| name).collect::<Vec<_>>(),
+            "columns": part.query.measures.iter().map(|measure| &measure.name).collect::<Vec<_>>(),
             "slices": part.query.slices.iter().map(|slice| &slice.key).collect::<Vec<_>>(),
         })
     };

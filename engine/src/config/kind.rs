@@ -5,7 +5,7 @@ use limno_sql::window::Granularity;
 
 use super::Located;
 use super::labels::{LabelsConfig, read_labels};
-use super::log::{LogFormat, MODEL_ID, PREDICTION, REQUEST_TIME, read_format};
+use super::log::{LogFormat, PayloadConfig, MODEL_ID, PREDICTION, REQUEST_TIME, read_format};
 use super::problem::quoted;
 use super::raw::{Section, Value, choice};
 use super::rule::read_granularity;
@@ -75,6 +75,19 @@ impl MonitorKind {
             }
             Self::Snapshot | Self::TimeSeries { .. } => None,
         }
+    }
+
+    /// What is known of the requests of a log that holds them as they came.
+    pub const fn payload(&self) -> Option<&PayloadConfig> {
+        match self {
+            Self::InferenceLog { format: LogFormat::Payload(payload), .. } => Some(payload),
+            _ => None,
+        }
+    }
+
+    /// Whether the table is a log of requests as they came.
+    pub const fn is_payload(&self) -> bool {
+        self.payload().is_some()
     }
 
     /// The columns of model quality that the profile table has.

@@ -8,7 +8,7 @@ use arrow::array::{
 };
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Field, Int64Type, Schema, SchemaRef, TimestampMicrosecondType};
-use limno_metrics::column::ColumnState;
+use limno_metrics::MeasureState;
 use limno_metrics::schema::{LOG_TYPE_BASELINE, LOG_TYPE_INPUT, TABLE_COLUMN, timestamp};
 use twox_hash::XxHash3_64;
 
@@ -47,7 +47,7 @@ impl Role {
 pub struct LedgerKey {
     /// The table.
     pub role: Role,
-    /// The column; `None` counts the rows.
+    /// The column, or another measure; `None` counts the rows.
     pub column: Option<String>,
     /// Start of the window of the ledger's unit, in microseconds; `None` for tables without a time, and for the count
     /// of the rows that are in no window.
@@ -79,8 +79,8 @@ impl LedgerRow {
     pub fn merge(&mut self, other: &Self) -> Result<()> {
         self.rows += other.rows;
         if let (Some(ours), Some(theirs)) = (&mut self.state, &other.state) {
-            let mut state = ColumnState::decode(ours)?;
-            state.merge(&ColumnState::decode(theirs)?)?;
+            let mut state = MeasureState::decode(ours)?;
+            state.merge(&MeasureState::decode(theirs)?)?;
             *ours = state.encode();
         }
         Ok(())
@@ -212,7 +212,7 @@ fn damaged(message: String) -> Error {
 
 #[cfg(test)]
 mod tests {
-    use limno_metrics::column::{ColumnKind, ColumnOptions};
+    use limno_metrics::column::{ColumnKind, ColumnOptions, ColumnState};
 
     use super::*;
 

@@ -11,7 +11,7 @@ use super::row::{LedgerKey, LedgerRow, Role};
 use crate::{Error, Result};
 
 /// Raised when states or keys change their meaning: older ledgers are then computed anew.
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 
 /// What a ledger holds: which versions of which tables, and under which definitions.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -24,6 +24,10 @@ pub struct Watermark {
     pub unit: String,
     /// The monitored table.
     pub source: TableMark,
+    /// The table of labels.
+    pub labels: Option<TableMark>,
+    /// The columns of a log of requests, as they were found or told when it was first read.
+    pub payload_schema: Option<String>,
     /// The baseline.
     pub baseline: Option<BaselineMark>,
     /// Digests of the columns that have states in all windows, by name.
@@ -90,6 +94,8 @@ impl Watermark {
             scope,
             unit,
             source,
+            labels: None,
+            payload_schema: None,
             baseline: None,
             columns: BTreeMap::new(),
             slices: BTreeMap::new(),

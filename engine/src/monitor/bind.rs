@@ -1,136 +1,26 @@
 //! Binding: all problems of a configuration with its tables, found before anything is computed or written.
 
-use arrow::datatypes::{DataType, Schema, SchemaRef};
+use std::sync::Arc;
+
+use arrow::datatypes::{Schema, SchemaRef};
 use datafusion::common::DFSchema;
 use datafusion::prelude::SessionContext;
-use limno_metrics::column::{ColumnKind, ColumnOptions, spark_type_name};
-use limno_metrics::schema::{drift_schema, profile_schema};
+use limno_metrics::column::{ColumnKind, spark_type_name};
+use limno_metrics::schema::{Shape, drift_schema, profile_schema};
 use limno_sql::expression::{SliceExpression, parse_slice};
 use limno_sql::functions::to_instant;
-use limno_sql::plan::{StateQuery, TimeColumn, Within};
-use limno_sql::source::Source;
-use limno_sql::window::{Calendar, Granularity, unit};
+use limno_sql::plan::Measure;
+use limno_sql::source::{LabelJoin, Source, View};
 
+use super::bound::{BaselineColumn, BoundBaseline, BoundColumn, BoundMonitor};
+use super::columns::{column_options, is_profiled, select_columns, type_at};
+use super::metric::{Binding, bind_metrics};
+use super::quality::bind_quality;
 use crate::config::{
-    Against, Located, MonitorConfig, MonitorKind, Precision, Problem, ProblemType, Problems, RuleConfig, glob_matches,
-    is_glob, name_hint,
+    Against, LabelsConfig, Located, MonitorConfig, MonitorKind, Probabilities, Problem, Problems, Roles, RuleConfig,
+    glob_matches, is_glob, name_hint,
 };
 use crate::{Error, Result};
-
-/// A monitor and its tables.
-#[derive(Debug, Clone)]
-pub struct BoundMonitor {
-    /// The configuration.
-    pub config: MonitorConfig,
-    /// The monitored table, at the version to read.
-    pub source: Source,
-    /// The baseline.
-    pub baseline: Option<BoundBaseline>,
-    /// The columns to profile, in the table's order.
-    pub columns: Vec<BoundColumn>,
-    /// The slicing expressions.
-    pub slices: Vec<SliceExpression>,
-}
-
-/// One profiled column.
-#[derive(Debug, Clone)]
-pub struct BoundColumn {
-    /// Its name.
-    pub name: String,
-    /// Spark's name of its type.
-    pub data_type: String,
-    /// What its state keeps.
-    pub options: ColumnOptions,
-}
-
-/// The baseline and what of it can be compared.
-#[derive(Debug, Clone)]
-pub struct BoundBaseline {
-    /// The table, at the version to read.
-    pub source: Source,
-    /// For each profiled column, what the baseline has.
-    pub columns: Vec<BaselineColumn>,
-    /// The slicing expressions that hold on the baseline, by their position in the monitor.
-    pub slices: Vec<(usize, SliceExpression)>,
-    /// The model column, if the baseline has it.
-    pub model: Option<String>,
-}
-
-/// What the baseline has of a column.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum BaselineColumn {
-    /// The same kind of column.
-    Same,
-    /// Nothing.
-    Missing,
-    /// A column of another kind.
-    Changed {
-        /// Spark's name of the baseline's type.
-        data_type: String,
-    },
-}
-
-impl BoundMonitor {
-    /// Time zone, start of weeks and of days.
-    #[must_use]
-    pub const fn calendar(&self) -> Calendar {
-        let MonitorConfig { timezone, week_start, offset_minutes, .. } = self.config;
-        Calendar { timezone, week_start, offset_minutes }
-    }
-
-    /// The lengths of the windows.
-    #[must_use]
-    pub fn granularities(&self) -> Vec<Granularity> {
-        self.config.kind.granularities().iter().map(|granularity| granularity.value).collect()
-    }
-
-    /// The model column.
-    #[must_use]
-    pub fn model_id(&self) -> Option<&str> {
-        self.config.kind.model_id().map(|column| column.value.as_str())
-    }
-
-    /// What a refresh reads from the monitored table.
-    #[must_use]
-    pub fn query(&self) -> StateQuery {
-        let time = self.config.kind.timestamp().map(|column| TimeColumn {
-            column: column.value.clone(),
-            calendar: self.calendar(),
-            unit: unit(&self.granularities()),
-        });
-        StateQuery {
-            source: self.source.clone(),
-            time,
-            model: self.model_id().map(str::to_owned),
-            slices: self.slices.clone(),
-            columns: self.columns.iter().map(|column| (column.name.clone(), column.options)).collect(),
-            within: Within::Everything,
-            with_whole: true,
-        }
-    }
-
-    /// What a refresh reads from the baseline.
-    #[must_use]
-    pub fn baseline_query(&self) -> Option<StateQuery> {
-        let baseline = self.baseline.as_ref()?;
-        let columns = self
-            .columns
-            .iter()
-            .zip(&baseline.columns)
-            .filter(|(_, found)| **found == BaselineColumn::Same)
-            .map(|(column, _)| (column.name.clone(), column.options))
-            .collect();
-        Some(StateQuery {
-            source: baseline.source.clone(),
-            time: None,
-            model: baseline.model.clone(),
-            slices: baseline.slices.iter().map(|(_, slice)| slice.clone()).collect(),
-            columns,
-            within: Within::Everything,
-            with_whole: true,
-        })
-    }
-}
 
 /// Opens the tables of `config` and checks everything that it says about them.
 ///
@@ -143,13 +33,20 @@ pub async fn bind(context: &SessionContext, config: &MonitorConfig, file: &str) 
         Some(baseline) => open(context, baseline, file, &mut problems).await?,
         None => None,
     };
-    let Some(source) = source else { return Err(Problems(problems).into()) };
+    let labels = match labels_of(config) {
+        Some(labels) => open(context, &labels.table, file, &mut problems).await?,
+        None => None,
+    };
+    let Some(mut source) = source else { return Err(Problems(problems).into()) };
+    if let (Some(config), Some(labels)) = (labels_of(config), &labels) {
+        source = with_labels(source, labels, config, file, &mut problems)?;
+    }
     let schema = source.schema();
     check_roles(config, file, &schema, &mut problems);
     check_timestamp(config, file, &schema, &mut problems);
     check_selection(config, file, &schema, &mut problems);
     check_limits(config, file, &schema, &mut problems);
-    check_names(config, file, &mut problems);
+    check_names(config, file, &schema, &mut problems);
     let slices = parse_slices(context, config, file, &schema, &mut problems)?;
     let columns = select_columns(config, &schema);
     if columns.is_empty() && problems.is_empty() {
@@ -159,14 +56,113 @@ pub async fn bind(context: &SessionContext, config: &MonitorConfig, file: &str) 
             Some("see columns.include and columns.exclude".to_owned()),
         ));
     }
+    let has_roles = problems.is_empty();
+    let quality = if has_roles { bind_quality(config, file, &schema, &mut problems) } else { None };
+    let metrics = {
+        let names: Vec<&str> = columns.iter().map(|column| column.name.as_str()).collect();
+        let shape = Shape {
+            quality: config.kind.quality(),
+            ..Shape::of_model(config.kind.model_id().map(|column| column.value.as_str()))
+        };
+        let binding = Binding {
+            context,
+            file,
+            schema: &DFSchema::try_from(schema.as_ref().clone())?,
+            profiled: &names,
+            shape: &shape,
+            roles: &roles(config),
+        };
+        bind_metrics(&config.metrics, &binding, &mut problems)
+    };
     if !problems.is_empty() {
         return Err(Problems(problems).into());
     }
-    let baseline = match baseline {
-        Some(source) => Some(bind_baseline(context, config, source, &columns, slices.len())?),
-        None => None,
+    let mut monitor =
+        BoundMonitor { config: config.clone(), source, labels, baseline: None, columns, quality, metrics, slices };
+    if let Some(source) = baseline {
+        monitor.baseline = Some(bind_baseline(context, &monitor, source)?);
+    }
+    Ok(monitor)
+}
+
+const fn labels_of(config: &MonitorConfig) -> Option<&LabelsConfig> {
+    match &config.kind {
+        MonitorKind::InferenceLog { labels, .. } => labels.as_ref(),
+        MonitorKind::Snapshot | MonitorKind::TimeSeries { .. } => None,
+    }
+}
+
+/// The columns that definitions of metrics can name by their role.
+fn roles(config: &MonitorConfig) -> Roles {
+    let mut roles = Roles::default();
+    let mut add = |name, column: Option<&Located<String>>| {
+        roles.columns.extend(column.map(|column| (name, column.value.clone())));
     };
-    Ok(BoundMonitor { config: config.clone(), source, baseline, columns, slices })
+    add("timestamp_col", config.kind.timestamp());
+    add("model_id_col", config.kind.model_id());
+    add("label_col", config.kind.label());
+    if let MonitorKind::InferenceLog { prediction, .. } = &config.kind {
+        add("prediction_col", Some(prediction));
+    }
+    roles
+}
+
+/// The source with the labels of another table joined to its rows.
+fn with_labels(
+    source: Source,
+    labels: &Source,
+    config: &LabelsConfig,
+    file: &str,
+    problems: &mut Vec<Problem>,
+) -> Result<Source> {
+    let before = problems.len();
+    let (rows, told) = (source.schema(), labels.schema());
+    for (column, other) in &config.on {
+        check_column(column, file, &rows, problems);
+        let named = Located { value: other.clone(), line: column.line, key: column.key.clone() };
+        check_label_column(&named, file, &told, problems);
+        if let (Ok(ours), Ok(theirs)) = (rows.field_with_name(&column.value), told.field_with_name(other)) {
+            let (ours, theirs) = (ours.data_type(), theirs.data_type());
+            let is_alike = (ours.is_string() && theirs.is_string())
+                || (ours.is_numeric() && theirs.is_numeric())
+                || spark_type_name(ours) == spark_type_name(theirs);
+            if !is_alike {
+                let message = format!(
+                    "column {:?} has type {}, that of the labels {}: no value of one is a value of the other",
+                    column.value,
+                    spark_type_name(ours),
+                    spark_type_name(theirs)
+                );
+                problems.push(column.problem(file, message, None));
+            }
+        }
+    }
+    check_label_column(&config.label, file, &told, problems);
+    if let Some(latest_by) = &config.latest_by {
+        check_label_column(latest_by, file, &told, problems);
+    }
+    if rows.field_with_name(&config.label.value).is_ok() {
+        let message = format!("the monitored table has a column {:?} of its own", config.label.value);
+        let hint = "give the column of the labels another name, in a view of their table".to_owned();
+        problems.push(config.label.problem(file, message, Some(hint)));
+    }
+    if problems.len() > before {
+        return Ok(source);
+    }
+    let join = LabelJoin {
+        labels: labels.clone(),
+        on: config.on.iter().map(|(column, other)| (column.value.clone(), other.clone())).collect(),
+        label: config.label.value.clone(),
+        latest_by: config.latest_by.as_ref().map(|column| column.value.clone()),
+    };
+    Ok(source.with_view(View::Labels(Arc::new(join)))?)
+}
+
+fn check_label_column(column: &Located<String>, file: &str, schema: &Schema, problems: &mut Vec<Problem>) {
+    if schema.field_with_name(&column.value).is_err() {
+        let message = format!("the table of labels has no column {:?}", column.value);
+        problems.push(column.problem(file, message, nearest(schema, &column.value)));
+    }
 }
 
 async fn open(
@@ -205,9 +201,12 @@ fn check_roles(config: &MonitorConfig, file: &str, schema: &Schema, problems: &m
     if let Some(timestamp) = config.kind.timestamp() {
         check_column(timestamp, file, schema, problems);
     }
-    if let MonitorKind::InferenceLog { model_id, prediction, label, prediction_proba, .. } = &config.kind {
+    if let MonitorKind::InferenceLog { model_id, prediction, label, prediction_proba, sampling_fraction, .. } =
+        &config.kind
+    {
+        let scores = prediction_proba.iter().flat_map(Probabilities::columns);
         for column in
-            [Some(model_id), Some(prediction), label.as_ref(), prediction_proba.as_ref()].into_iter().flatten()
+            [Some(model_id), Some(prediction), label.as_ref(), sampling_fraction.as_ref()].into_iter().flatten().chain(scores)
         {
             check_column(column, file, schema, problems);
         }
@@ -224,10 +223,18 @@ fn check_timestamp(config: &MonitorConfig, file: &str, schema: &Schema, problems
 }
 
 /// What the configuration asks of the metric tables and they cannot give.
-fn check_names(config: &MonitorConfig, file: &str, problems: &mut Vec<Problem>) {
+fn check_names(config: &MonitorConfig, file: &str, schema: &Schema, problems: &mut Vec<Problem>) {
+    for field in schema.fields().iter().filter(|field| field.name().starts_with(':')) {
+        if is_profiled(config, field.name()) {
+            let message = format!("column {:?} begins with a colon, as the names do that the metric tables have for themselves", field.name());
+            let hint = format!("leave it out: columns.exclude = [{:?}]", field.name());
+            problems.push(config.table.problem(file, message, Some(hint)));
+        }
+    }
     if let Some(model) = config.kind.model_id() {
+        let shape = Shape { quality: config.kind.quality(), ..Shape::default() };
         let is_taken = |schema: SchemaRef| schema.field_with_name(&model.value).is_ok();
-        if is_taken(profile_schema(None)) || is_taken(drift_schema(None)) {
+        if is_taken(profile_schema(&shape)) || is_taken(drift_schema(&shape)) {
             let message = format!("the metric tables have a column {:?} of their own", model.value);
             let hint = "give the model column another name, in a view of the table".to_owned();
             problems.push(model.problem(file, message, Some(hint)));
@@ -317,74 +324,43 @@ fn parse_slices(
     Ok(parsed)
 }
 
-/// Those selected, less the ones that only say when and by whom.
-fn is_profiled(config: &MonitorConfig, column: &str) -> bool {
-    // The timestamp and the model id are keys of every row; they are profiled only when asked for by name.
-    let mut roles = [config.kind.timestamp(), config.kind.model_id()].into_iter().flatten();
-    config.columns.is_included(column) && (config.columns.include.is_some() || roles.all(|role| role.value != column))
-}
-
-/// The profiled columns.
-fn select_columns(config: &MonitorConfig, schema: &Schema) -> Vec<BoundColumn> {
-    schema
-        .fields()
-        .iter()
-        .filter(|field| is_profiled(config, field.name()))
-        .map(|field| BoundColumn {
-            name: field.name().clone(),
-            data_type: spark_type_name(field.data_type()),
-            options: column_options(config, field.name(), field.data_type()),
-        })
-        .collect()
-}
-
-fn column_options(config: &MonitorConfig, name: &str, data_type: &DataType) -> ColumnOptions {
-    let is_class = match &config.kind {
-        MonitorKind::InferenceLog { prediction, label, problem_type: ProblemType::Classification, .. } => {
-            prediction.value == name || label.as_ref().is_some_and(|label| label.value == name)
-        }
-        _ => false,
-    };
-    let is_categorical = (is_class || config.columns.is_categorical(name)) && ColumnKind::can_be_categorical(data_type);
-    let kind = if is_categorical { ColumnKind::Categorical } else { ColumnKind::of(data_type) };
-    match config.columns.precision(name, config.precision) {
-        Precision::Bounded { max_buckets } => ColumnOptions { max_buckets, ..ColumnOptions::new(kind) },
-        Precision::Exact => ColumnOptions::exact(kind),
-    }
-}
-
-/// A baseline is taken as far as it goes: columns and slices that it lacks are left out of the comparison, and the
-/// drift rows say so.
-fn bind_baseline(
-    context: &SessionContext,
-    config: &MonitorConfig,
-    source: Source,
-    columns: &[BoundColumn],
-    slices: usize,
-) -> Result<BoundBaseline> {
-    let schema = source.schema();
-    let found = columns
-        .iter()
-        .map(|column| match schema.field_with_name(&column.name) {
-            Err(_) => BaselineColumn::Missing,
-            Ok(field) => {
-                if column_options(config, &column.name, field.data_type()) == column.options {
-                    BaselineColumn::Same
-                } else {
-                    BaselineColumn::Changed { data_type: spark_type_name(field.data_type()) }
-                }
-            }
-        })
-        .collect();
+/// A baseline is taken as far as it goes: columns, slices and metrics that it lacks are left out of the comparison, and
+/// the drift rows say so.
+fn bind_baseline(context: &SessionContext, monitor: &BoundMonitor, source: Source) -> Result<BoundBaseline> {
+    let (config, schema) = (&monitor.config, source.schema());
+    let found: Vec<BaselineColumn> =
+        monitor.columns.iter().map(|column| baseline_column(config, column, &schema)).collect();
     let fields = DFSchema::try_from(schema.as_ref().clone())?;
-    let slices = config.slices[..slices]
+    let slices = config
+        .slices
         .iter()
         .enumerate()
         .filter_map(|(index, slice)| Some((index, parse_slice(context, &slice.value, &fields).ok()?)))
         .collect();
     let model =
         config.kind.model_id().map(|column| column.value.clone()).filter(|name| schema.field_with_name(name).is_ok());
-    Ok(BoundBaseline { source, columns: found, slices, model })
+    let same = |name: &str| {
+        let at = monitor.columns.iter().position(|column| column.name == name);
+        at.map(|at| found[at] == BaselineColumn::Same)
+    };
+    let holds = |measure: &Measure| {
+        same(&measure.name).unwrap_or_else(|| {
+            // Anything else holds where all that it is over is there and can be planned.
+            measure.name != super::QUARANTINE
+                && measure.inputs.iter().all(|input| context.create_physical_expr(input.clone(), &fields).is_ok())
+        })
+    };
+    let measures = monitor.measures().into_iter().filter(holds).collect();
+    Ok(BoundBaseline { source, columns: found, measures, slices, model })
+}
+
+fn baseline_column(config: &MonitorConfig, column: &BoundColumn, schema: &Schema) -> BaselineColumn {
+    let Some(data_type) = type_at(schema, &column.path) else { return BaselineColumn::Missing };
+    if column_options(config, &column.name, &data_type) == column.options {
+        BaselineColumn::Same
+    } else {
+        BaselineColumn::Changed { data_type: spark_type_name(&data_type) }
+    }
 }
 
 impl From<Problem> for Error {

@@ -93,7 +93,8 @@ impl BoundMonitor {
     /// Time zone, start of days and start of weeks.
     #[must_use]
     pub const fn calendar(&self) -> Calendar {
-        Calendar { timezone: self.config.timezone, week_start: self.config.week_start }
+        let MonitorConfig { timezone, week_start, offset_minutes, .. } = self.config;
+        Calendar { timezone, week_start, offset_minutes }
     }
 
     /// The lengths of the windows.

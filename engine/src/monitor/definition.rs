@@ -1,17 +1,21 @@
 //! Digests of what the states of a monitor depend on: equal digests, equal states of equal rows.
 
+use std::collections::BTreeSet;
+
 use arrow::datatypes::SchemaRef;
+use datafusion::logical_expr::Expr;
 use limno_sql::expression::SliceExpression;
+use limno_sql::plan::Measure;
 use limno_sql::source::Source;
 use sha2::{Digest, Sha256};
 
-use super::{BaselineColumn, BoundColumn, BoundMonitor};
+use super::{BoundMetric, BoundMonitor};
 
 /// Raised when what the metric tables say of the same states changes: their rows are then made anew.
 const FORMULAS: u32 = 1;
 
 /// 16 hexadecimal digits over parts that are told apart from each other.
-fn digest(parts: impl IntoIterator<Item = String>) -> String {
+pub(super) fn digest(parts: impl IntoIterator<Item = String>) -> String {
     let mut hash = Sha256::new();
     for part in parts {
         hash.update((part.len() as u64).to_le_bytes());
@@ -26,9 +30,13 @@ fn column_of(source: &Source, schema: &SchemaRef, name: &str) -> String {
     format!("{} {}", source.identity(name), data_type.unwrap_or_default())
 }
 
-fn column(source: &Source, column: &BoundColumn) -> String {
-    let BoundColumn { name, data_type, options } = column;
-    digest([name.clone(), source.identity(name), data_type.clone(), format!("{options:?}")])
+/// What a state is over, whatever its columns are called, and what it keeps.
+fn measure(source: &Source, schema: &SchemaRef, measure: &Measure) -> String {
+    let Measure { name, inputs, options } = measure;
+    let columns = inputs.iter().flat_map(Expr::column_refs).map(|column| column_of(source, schema, &column.name));
+    let columns: BTreeSet<String> = columns.collect();
+    let inputs = inputs.iter().map(ToString::to_string);
+    digest([name.clone(), format!("{options:?}")].into_iter().chain(inputs).chain(columns))
 }
 
 fn slice(source: &Source, schema: &SchemaRef, slice: &SliceExpression) -> String {
@@ -50,13 +58,14 @@ impl BoundMonitor {
         if self.config.offset_minutes > 0 {
             parts.push(format!("offset {}", self.config.offset_minutes));
         }
+        parts.extend(self.source.views.iter().map(ToString::to_string));
         digest(parts)
     }
 
-    /// The digest of a column's states.
+    /// The digest of a state that is kept of all groups.
     #[must_use]
-    pub fn column_definition(&self, of: &BoundColumn) -> String {
-        column(&self.source, of)
+    pub fn measure_definition(&self, of: &Measure) -> String {
+        measure(&self.source, &self.source.schema(), of)
     }
 
     /// The digest of the slices of an expression.
@@ -70,8 +79,7 @@ impl BoundMonitor {
     pub fn baseline_definition(&self) -> Option<String> {
         let baseline = self.baseline.as_ref()?;
         let (source, schema) = (&baseline.source, baseline.source.schema());
-        let same = self.columns.iter().zip(&baseline.columns).filter(|(_, found)| **found == BaselineColumn::Same);
-        let columns = same.map(|(of, _)| column(source, of));
+        let columns = baseline.measures.iter().map(|of| measure(source, &schema, of));
         let slices = baseline.slices.iter().map(|(_, of)| slice(source, &schema, of));
         let model = baseline.model.iter().map(|model| column_of(source, &schema, model));
         let uri = source.uri.clone();
@@ -94,7 +102,11 @@ impl BoundMonitor {
         parts.push("slices".to_owned());
         parts.extend(self.slices.iter().map(|of| self.slice_definition(of)));
         parts.push("columns".to_owned());
-        parts.extend(self.columns.iter().map(|of| self.column_definition(of)));
+        parts.extend(self.columns.iter().map(|of| format!("{} {}", of.name, of.data_type)));
+        parts.extend(self.measures().iter().map(|of| self.measure_definition(of)));
+        parts.push("metrics".to_owned());
+        parts.extend(self.metrics.iter().map(BoundMetric::description));
+        parts.push(format!("{}", config.min_slice_size));
         parts.extend(self.baseline.iter().flat_map(|baseline| &baseline.columns).map(|found| format!("{found:?}")));
         digest(parts)
     }

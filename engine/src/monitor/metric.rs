@@ -68,11 +68,11 @@ impl BoundMetric {
     ///
     /// # Errors
     /// When the expression fails, as a cast that the user wrote can.
-    pub fn aggregate(&self, column: &str, states: &BTreeMap<String, FrozenColumn>) -> Result<Option<ArrayRef>> {
+    pub fn aggregate(&self, column: &str, states: &BTreeMap<String, Arc<FrozenColumn>>) -> Result<Option<ArrayRef>> {
         let Some(definition) = self.definitions.get(column).filter(|_| self.kind == MetricKind::Aggregate) else {
             return Ok(None);
         };
-        let answers = definition.parts.iter().map(|(measure, part)| Ok(part.answers([states.get(&measure.name)].into_iter())?));
+        let answers = definition.parts.iter().map(|(measure, part)| Ok(part.answers([states.get(&measure.name).map(AsRef::as_ref)].into_iter())?));
         let answers = answers.collect::<Result<Vec<_>>>()?;
         let batch = RecordBatch::try_new(Arc::clone(&definition.inputs), answers)?;
         self.evaluate(definition, &batch).map(Some)

@@ -1,12 +1,20 @@
 //! A configured monitor bound to real tables: columns found, slices parsed, types known.
 
 mod bind;
+mod bound;
+mod columns;
 mod definition;
+mod metric;
+mod quality;
 
-pub use bind::{BaselineColumn, BoundBaseline, BoundColumn, BoundMonitor, bind};
+pub use bind::bind;
+pub use bound::{BaselineColumn, BoundBaseline, BoundColumn, BoundMonitor, QUALITY, QUARANTINE};
+pub use metric::BoundMetric;
 
 use crate::config::MonitorConfig;
 
+/// The most rows of a ledger's window that are kept of those that could not be parsed.
+pub(crate) const QUARANTINE_LIMIT: u32 = 10_000;
 /// Name of the table of alerts, one for each output.
 const ALERTS: &str = "alerts";
 /// Name of the table of refreshes, one for each output.

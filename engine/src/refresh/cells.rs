@@ -2,9 +2,11 @@
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
-use limno_metrics::column::ColumnState;
 use limno_metrics::profile::FrozenColumn;
+use limno_metrics::quality::QualityState;
+use limno_metrics::{ColumnState, MeasureState};
 use limno_sql::expression::SliceExpression;
 use limno_sql::plan::SliceOf;
 use limno_sql::window::{Calendar, Granularity, Window};
@@ -44,13 +46,39 @@ pub(super) struct Outline {
     pub(super) window: Window,
     /// Rows.
     pub(super) rows: u64,
-    /// Whether the cell becomes rows: all do but slices beyond the most frequent of their window, which are kept for
-    /// others to be compared with.
+    /// Whether the cell becomes rows: all do but slices that are small, or beyond the most frequent of their window,
+    /// which are kept for others to be compared with.
     pub(super) is_shown: bool,
 }
 
-/// The frozen states of a cell's columns, in the order in which they were asked for; a column can lack.
-pub(super) type States = Vec<Option<FrozenColumn>>;
+/// The frozen states of a cell's subjects, in the order in which they were asked for.
+pub(super) type States = Vec<SubjectStates>;
+
+/// What one row of the profile table is made from: of a column, or of the table as a whole.
+#[derive(Debug, Default)]
+pub(super) struct SubjectStates {
+    /// The state of the column; none of the table, and where it lacks.
+    pub(super) column: Option<Arc<FrozenColumn>>,
+    /// The state of model quality; of the table only.
+    pub(super) quality: Option<QualityState>,
+    /// The states of custom metrics, by name.
+    pub(super) parts: BTreeMap<String, Arc<FrozenColumn>>,
+}
+
+/// A row of the profile table, and the states that it hangs on.
+#[derive(Debug)]
+pub(super) struct Subject<'a> {
+    /// The column; `None` for the table as a whole.
+    pub(super) column: Option<&'a str>,
+    /// The names of all other states.
+    pub(super) parts: Vec<&'a str>,
+}
+
+impl<'a> Subject<'a> {
+    fn names(&self) -> impl Iterator<Item = &'a str> {
+        self.column.into_iter().chain(self.parts.iter().copied())
+    }
+}
 
 /// How stored windows, slices and models become cells.
 #[derive(Debug, Clone, Copy)]
@@ -65,6 +93,8 @@ pub(super) struct Layout<'a> {
     pub(super) slices: &'a [SliceExpression],
     /// Whether models have cells of their own.
     pub(super) has_models: bool,
+    /// Slices of a window with fewer rows are not shown.
+    pub(super) min_slice_size: u64,
 }
 
 /// The windows that hold a stored one, each with the position of its granularity, by the start of the stored one: many
@@ -142,7 +172,7 @@ impl Layout<'_> {
         for (key, cell) in cells.iter_mut() {
             if let Some(slice) = &key.slice {
                 let at = (key.granularity, key.start, slice.expression);
-                cell.is_shown = !rare.contains(&(at, slice.value.clone()));
+                cell.is_shown = cell.rows >= self.min_slice_size && !rare.contains(&(at, slice.value.clone()));
             }
         }
     }
@@ -153,37 +183,39 @@ impl Layout<'_> {
 pub(super) struct Merger<'a> {
     layout: Layout<'a>,
     wanted: &'a BTreeSet<CellKey>,
-    columns: BTreeMap<&'a str, usize>,
+    subjects: &'a [Subject<'a>],
+    /// Each state by name: more than one subject can want it.
+    names: BTreeMap<&'a str, usize>,
     windows: Windows,
-    states: BTreeMap<CellKey, Vec<Option<ColumnState>>>,
+    states: BTreeMap<CellKey, Vec<Option<MeasureState>>>,
 }
 
 impl<'a> Merger<'a> {
-    /// A merger for these cells and columns.
-    pub(super) fn new(
-        layout: Layout<'a>,
-        wanted: &'a BTreeSet<CellKey>,
-        columns: impl Iterator<Item = &'a str>,
-    ) -> Self {
-        let columns = columns.enumerate().map(|(position, name)| (name, position)).collect();
-        Self { layout, wanted, columns, windows: Windows::new(), states: BTreeMap::new() }
+    /// A merger for these cells and subjects.
+    pub(super) fn new(layout: Layout<'a>, wanted: &'a BTreeSet<CellKey>, subjects: &'a [Subject<'a>]) -> Self {
+        let mut names = BTreeMap::new();
+        for name in subjects.iter().flat_map(Subject::names) {
+            let next = names.len();
+            names.entry(name).or_insert(next);
+        }
+        Self { layout, wanted, subjects, names, windows: Windows::new(), states: BTreeMap::new() }
     }
 
-    /// Adds a stored state; one of other cells or columns is passed over.
+    /// Adds a stored state; one of other cells or subjects is passed over.
     ///
     /// # Errors
     /// When the state does not decode or merge.
     pub(super) fn add(&mut self, row: &LedgerRow) -> Result<()> {
-        let (Some(column), Some(encoded)) = (&row.key.column, &row.state) else { return Ok(()) };
-        let Some(&position) = self.columns.get(column.as_str()) else { return Ok(()) };
+        let (Some(name), Some(encoded)) = (&row.key.column, &row.state) else { return Ok(()) };
+        let Some(&position) = self.names.get(name.as_str()) else { return Ok(()) };
         let cells = self.layout.cells(&row.key, &mut self.windows);
         let mut cells = cells.into_iter().map(|(key, _)| key).filter(|key| self.wanted.contains(key)).peekable();
         if cells.peek().is_none() {
             return Ok(());
         }
-        let state = ColumnState::decode(encoded)?;
+        let state = MeasureState::decode(encoded)?;
         for key in cells {
-            let states = self.states.entry(key).or_insert_with(|| vec![None; self.columns.len()]);
+            let states = self.states.entry(key).or_insert_with(|| vec![None; self.names.len()]);
             match &mut states[position] {
                 Some(merged) => merged.merge(&state)?,
                 none => *none = Some(state.clone()),
@@ -195,8 +227,29 @@ impl<'a> Merger<'a> {
     /// The frozen states of all cells that have any.
     #[must_use]
     pub(super) fn freeze(self) -> BTreeMap<CellKey, States> {
-        let freeze =
-            |states: Vec<Option<ColumnState>>| states.into_iter().map(|state| state.map(ColumnState::freeze)).collect();
+        let (subjects, names) = (self.subjects, self.names);
+        let freeze = |states: Vec<Option<MeasureState>>| -> States {
+            let mut columns: Vec<Option<Arc<FrozenColumn>>> = Vec::with_capacity(states.len());
+            let mut quality = None;
+            for state in states {
+                columns.push(match state {
+                    Some(MeasureState::Column(column)) => Some(Arc::new(ColumnState::freeze(column))),
+                    Some(MeasureState::Quality(state)) => {
+                        quality = Some(*state);
+                        None
+                    }
+                    Some(MeasureState::Sample(_)) | None => None,
+                });
+            }
+            let column = |name: &str| names.get(name).and_then(|&at| columns[at].clone());
+            let of = |subject: &Subject<'_>| SubjectStates {
+                column: subject.column.and_then(column),
+                quality: if subject.column.is_none() { quality.take() } else { None },
+                parts: subject.parts.iter().filter_map(|name| Some(((*name).to_owned(), column(name)?))).collect(),
+            };
+            let mut of = of;
+            subjects.iter().map(&mut of).collect()
+        };
         self.states.into_iter().map(|(key, states)| (key, freeze(states))).collect()
     }
 }

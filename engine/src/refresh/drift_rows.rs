@@ -14,7 +14,7 @@ use limno_metrics::profile::ColumnProfile;
 use limno_metrics::schema::{bin_fields, non_null_delta_fields, test_fields};
 use limno_sql::window::Window;
 
-use super::profile_rows::{signed, strings, timestamps, windows};
+use super::profile_rows::{ProfileRow, signed, strings, timestamps, windows};
 use crate::Result;
 
 /// One row: the current values of a column against those of a comparison.
@@ -48,6 +48,8 @@ pub struct DriftRow {
     pub comparison: ColumnProfile,
     /// The distances.
     pub drift: ColumnDrift,
+    /// Both sides as rows of the profile table, where metrics compare them.
+    pub sides: Option<Box<(ProfileRow, ProfileRow)>>,
     /// Columns that gained or lost all their values; only for `:table`.
     pub non_null_delta: Option<(i32, i32)>,
     /// Whether the window had ended, grace included, when the row was written.

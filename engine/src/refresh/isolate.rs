@@ -116,7 +116,7 @@ impl Reader<'_> {
         (spool, seen, trouble): (&mut Spool, &mut Seen, &mut Trouble),
     ) -> Result<()> {
         let mut keys = part.clone();
-        keys.query.columns.clear();
+        keys.query.measures.clear();
         // Without times, models and slices there is nothing.
         let (rows, counted) = match self.part(&keys, definitions, spool.empty()).await {
             Ok(read) => read,
@@ -125,20 +125,20 @@ impl Reader<'_> {
         };
         let mut read = rows;
         let mut failed = BTreeMap::new();
-        for column in &part.query.columns {
+        for measure in &part.query.measures {
             let mut alone = part.clone();
-            alone.query.columns = vec![column.clone()];
+            alone.query.measures = vec![measure.clone()];
             alone.takes = Takes::States;
             match self.part(&alone, definitions, spool.empty()).await {
                 Ok((rows, _)) => read.absorb(rows)?,
                 Err(error) if !is_of_data(&error) => return Err(error),
                 Err(error) => {
-                    failed.insert(column.0.clone(), error.to_string());
+                    failed.insert(measure.name.clone(), error.to_string());
                 }
             }
         }
         // That no column reads is the file's fault; of a column that is new, it can be the column's.
-        if part.takes == Takes::All && failed.len() == part.query.columns.len() {
+        if part.takes == Takes::All && failed.len() == part.query.measures.len() {
             return Err(error);
         }
         for (column, error) in failed {

@@ -43,6 +43,12 @@ pub struct RefreshRow {
     pub late_rows: i64,
     /// Rows that came for windows whose states had been dropped: they change nothing any more.
     pub rows_before_retention: i64,
+    /// Requests of a log whose status is not looked at.
+    pub filtered_rows: i64,
+    /// Requests of a log that repeat another.
+    pub duplicate_rows: i64,
+    /// Requests of a log, or rows of one, that could not be parsed.
+    pub malformed_rows: i64,
     /// Windows whose rows were written.
     pub windows: i64,
     /// Rows written to the profile table.
@@ -88,6 +94,9 @@ static SCHEMA: LazyLock<SchemaRef> = LazyLock::new(|| {
         bigint("rows_without_window"),
         bigint("late_rows"),
         bigint("rows_before_retention"),
+        bigint("filtered_rows"),
+        bigint("duplicate_rows"),
+        bigint("malformed_rows"),
         bigint("windows"),
         bigint("profile_rows"),
         bigint("drift_rows"),
@@ -124,6 +133,9 @@ impl RefreshRow {
             bigint(Some(self.rows_without_window)),
             bigint(Some(self.late_rows)),
             bigint(Some(self.rows_before_retention)),
+            bigint(Some(self.filtered_rows)),
+            bigint(Some(self.duplicate_rows)),
+            bigint(Some(self.malformed_rows)),
             bigint(Some(self.windows)),
             bigint(Some(self.profile_rows)),
             bigint(Some(self.drift_rows)),

@@ -12,12 +12,14 @@
 
 mod cells;
 mod changed;
+mod custom;
 mod drift_rows;
 mod isolate;
 mod log;
 mod metrics;
 mod plan;
 mod profile_rows;
+mod quality_rows;
 mod read;
 mod rows;
 mod run;

@@ -99,7 +99,11 @@ pub struct Definitions {
 impl Definitions {
     fn of(monitor: &BoundMonitor) -> Self {
         let columns =
-            monitor.columns.iter().map(|column| (column.name.clone(), monitor.column_definition(column))).collect();
+            monitor
+            .measures()
+            .iter()
+            .map(|measure| (measure.name.clone(), monitor.measure_definition(measure)))
+            .collect();
         let slices = monitor.slices.iter().map(|slice| (slice.key.clone(), monitor.slice_definition(slice))).collect();
         Self { columns, slices, baseline: monitor.baseline_definition() }
     }
@@ -295,9 +299,9 @@ impl RefreshPlan {
             || before.unit != self.watermark.unit;
         self.watermark.states_from = before.states_from;
         let query = monitor.query();
-        let known_columns = |query: &mut StateQuery| query.columns.retain(|(name, _)| !is_new_column.contains(name));
+        let known_columns = |query: &mut StateQuery| query.measures.retain(|of| !is_new_column.contains(&of.name));
         let known_slices = |query: &mut StateQuery| query.slices.retain(|slice| !is_new_slice.contains(&slice.key));
-        if is_new_column.len() == query.columns.len() {
+        if is_new_column.len() == query.measures.len() {
             return self.full(monitor, (time, states_from), "every column is another than before".to_owned()).await;
         }
         let mut known = query.clone();
@@ -318,8 +322,8 @@ impl RefreshPlan {
             let is_early = |file: &&Add| time.extent(file).is_none_or(|extent| extent.meets(&early));
             let files: Vec<Add> = added.iter().filter(is_early).cloned().collect();
             if !files.is_empty() {
-                let (columns, slices) = (Vec::new(), Vec::new());
-                let query = StateQuery { within: Within::Only(early), columns, slices, ..known.clone() };
+                let (measures, slices) = (Vec::new(), Vec::new());
+                let query = StateQuery { within: Within::Only(early), measures, slices, ..known.clone() };
                 let what = "rows of windows whose states were dropped".to_owned();
                 self.parts.push(Part::new(Role::Input, what, query, Takes::Nothing, Some(files)).await?);
             }
@@ -357,7 +361,7 @@ impl RefreshPlan {
         };
         if !is_new_column.is_empty() {
             let mut query = StateQuery { within: within.clone(), ..query.clone() };
-            query.columns.retain(|(name, _)| is_new_column.contains(name));
+            query.measures.retain(|of| is_new_column.contains(&of.name));
             known_slices(&mut query);
             let what = format!("new columns: {}", is_new_column.join(", "));
             self.parts.push(Part::new(Role::Input, what, query, Takes::States, None).await?);

@@ -9,9 +9,11 @@ use arrow::array::{
 use arrow::buffer::NullBuffer;
 use arrow::datatypes::{DataType, Field, SchemaRef};
 use limno_metrics::profile::ColumnProfile;
+use limno_metrics::quality::{Fairness, Quality};
 use limno_metrics::schema::{LOG_TYPE_INPUT, item_fields, window_fields};
 use limno_sql::window::Window;
 
+use super::quality_rows::quality_column;
 use crate::Result;
 
 /// One row.
@@ -39,6 +41,12 @@ pub struct ProfileRow {
     pub profile: ColumnProfile,
     /// Columns with at least one value; only for `:table`.
     pub non_null_columns: Option<Vec<String>>,
+    /// How good the model's predictions are; only for `:table`.
+    pub quality: Option<Arc<Quality>>,
+    /// How they are for the rows of a predicate beside all others; only for `:table`.
+    pub fairness: Option<Arc<Fairness>>,
+    /// The values of custom metrics, each a single one, in the order of their columns.
+    pub custom: Vec<Option<ArrayRef>>,
     /// Whether the window had ended, grace included, when the row was written.
     pub window_complete: Option<bool>,
 }
@@ -59,6 +67,9 @@ impl ProfileRow {
             data_type: None,
             profile,
             non_null_columns: None,
+            quality: None,
+            fairness: None,
+            custom: Vec::new(),
             window_complete: None,
         }
     }
@@ -130,8 +141,10 @@ fn profile_column(field: &Field, rows: &[ProfileRow], refreshed_at: i64) -> Arra
         "window_complete" => Arc::new(rows.iter().map(|row| row.window_complete).collect::<BooleanArray>()),
         "reason" => strings(rows.iter().map(|row| row.profile.reason.as_deref())),
         "refreshed_at" => timestamps(rows.iter().map(|_| Some(refreshed_at))),
-        // The only name left is the user's, of the model column.
-        _ => strings(rows.iter().map(|row| row.model.as_deref())),
+        name => quality_column(name, rows).unwrap_or_else(|| {
+            // The only name left is the user's, of the model column.
+            strings(rows.iter().map(|row| row.model.as_deref()))
+        }),
     }
 }
 

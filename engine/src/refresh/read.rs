@@ -4,9 +4,8 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use futures::StreamExt;
-use limno_metrics::column::ColumnOptions;
 use limno_sql::executor::PlanExecutor;
-use limno_sql::plan::{EncodedRow, StateQuery};
+use limno_sql::plan::{EncodedRow, Measure, MeasureOptions, Outcome, StateQuery};
 use limno_sql::window::{Calendar, Granularity};
 
 use super::isolate::{Trouble, is_of_data};
@@ -14,6 +13,7 @@ use super::plan::{Definitions, Part, RefreshPlan, Takes};
 use super::spool::Spool;
 use crate::change::LoggedTime;
 use crate::ledger::{LedgerKey, LedgerRow, Role};
+use crate::monitor::QUARANTINE;
 use crate::progress::Progress;
 use crate::{Error, Result};
 
@@ -34,9 +34,12 @@ pub(super) const fn state_size(rows: u64, is_exact: bool) -> u64 {
     if values < LARGEST_STATE || is_exact { values } else { LARGEST_STATE }
 }
 
-/// Whether one of the columns keeps every value, or nearly so.
-pub(super) fn is_exact<'a>(mut columns: impl Iterator<Item = &'a ColumnOptions>) -> bool {
-    columns.any(|options| options.max_buckets > 4096)
+/// Whether one of the measures keeps every value, or nearly so.
+pub(super) fn is_exact<'a>(mut measures: impl Iterator<Item = &'a Measure>) -> bool {
+    measures.any(|measure| match &measure.options {
+        MeasureOptions::Column(options) => options.max_buckets > 4096,
+        MeasureOptions::Quality(_) | MeasureOptions::Sample { .. } => false,
+    })
 }
 
 /// What was seen while reading.
@@ -50,6 +53,12 @@ pub(super) struct Seen {
     pub(super) late_rows: u64,
     /// Rows of windows whose states were dropped, which change nothing any more.
     pub(super) rows_before_retention: u64,
+    /// Requests of a log whose status is not looked at.
+    pub(super) rows_of_other_status: u64,
+    /// Requests of a log that repeat another.
+    pub(super) duplicates: u64,
+    /// Requests of a log, or rows of one, that could not be parsed.
+    pub(super) malformed: u64,
 }
 
 impl Seen {
@@ -59,6 +68,9 @@ impl Seen {
         self.rows_without_window += other.rows_without_window;
         self.late_rows += other.late_rows;
         self.rows_before_retention += other.rows_before_retention;
+        self.rows_of_other_status += other.rows_of_other_status;
+        self.duplicates += other.duplicates;
+        self.malformed += other.malformed;
     }
 }
 
@@ -146,11 +158,11 @@ impl Reader<'_> {
     pub(super) async fn part(&self, part: &Part, definitions: &Definitions, mut spool: Spool) -> Result<(Spool, Seen)> {
         let mut seen = Seen::default();
         let columns = self.columns_at_once(part).await?;
-        let all = &part.query.columns;
+        let all = &part.query.measures;
         // A table of which no column is profiled has rows all the same.
         let passes: Vec<_> = if all.is_empty() { vec![&all[..]] } else { all.chunks(columns).collect() };
         for (pass, columns) in passes.into_iter().enumerate() {
-            let query = StateQuery { columns: columns.to_vec(), ..part.query.clone() };
+            let query = StateQuery { measures: columns.to_vec(), ..part.query.clone() };
             let counts = part.takes == Takes::All && pass == 0;
             let mut rows = std::pin::pin!(query.stream(self.executor).await?);
             while let Some(batch) = rows.next().await {
@@ -173,6 +185,15 @@ impl Reader<'_> {
         if row.slice.is_some() {
             return;
         }
+        match row.outcome {
+            Outcome::Measured => {}
+            Outcome::Status => seen.rows_of_other_status += row.rows,
+            Outcome::Duplicate => seen.duplicates += row.rows,
+            Outcome::Malformed => seen.malformed += row.rows,
+        }
+        if row.outcome != Outcome::Measured {
+            return;
+        }
         seen.rows += row.rows;
         if self.completeness.is_some() && row.window.is_none() {
             seen.rows_without_window += row.rows;
@@ -187,7 +208,7 @@ impl Reader<'_> {
 
     /// How many columns a scan may build states of at once. Numbers are the same however many there are.
     async fn columns_at_once(&self, part: &Part) -> Result<usize> {
-        let columns = part.query.columns.len().max(1);
+        let columns = part.query.measures.len().max(1);
         let times = 1 + part.query.slices.len() as u64;
         if let Some(rows) = part.most_rows()
             && rows.saturating_mul(BYTES_A_VALUE * times) <= self.memory / COPIES / columns as u64
@@ -195,9 +216,9 @@ impl Reader<'_> {
             return Ok(columns);
         }
         // Counting the rows of each group reads little, and says how large the states can become.
-        let query = StateQuery { columns: Vec::new(), ..part.query.clone() };
+        let query = StateQuery { measures: Vec::new(), ..part.query.clone() };
         let mut groups = std::pin::pin!(query.stream(self.executor).await?);
-        let is_exact = is_exact(part.query.columns.iter().map(|(_, options)| options));
+        let is_exact = is_exact(part.query.measures.iter());
         let mut bytes: u64 = 1;
         while let Some(batch) = groups.next().await {
             for row in batch? {
@@ -217,6 +238,9 @@ fn spread(
     definitions: &Definitions,
     spool: &mut Spool,
 ) -> Result<()> {
+    if row.outcome != Outcome::Measured {
+        return refuse(&row, query, role, definitions, spool);
+    }
     let slice = row.slice.map(|slice| (query.slices[slice.expression].key.clone(), slice.value));
     // A table without a time has one window, which has no start; rows that have no window are only counted.
     let is_timed = query.time.is_some();
@@ -244,9 +268,33 @@ fn spread(
     if is_dropped {
         return Ok(());
     }
-    for ((name, _), state) in query.columns.iter().zip(row.states) {
-        let definition = definition(Some(name))?;
-        spool.add(LedgerRow { key: key(Some(name)), definition, rows: row.rows, state: Some(state) })?;
+    for (measure, state) in query.measures.iter().zip(row.states) {
+        // What is refused has no row of its own; of the rows that are measured, nothing is refused.
+        if measure.name == QUARANTINE {
+            continue;
+        }
+        let definition = definition(Some(&measure.name))?;
+        spool.add(LedgerRow { key: key(Some(&measure.name)), definition, rows: row.rows, state: Some(state) })?;
+    }
+    Ok(())
+}
+
+/// Of the rows that are not measured, those that could not be parsed are kept, whatever slice and model they are of.
+fn refuse(
+    row: &EncodedRow,
+    query: &StateQuery,
+    role: Role,
+    definitions: &Definitions,
+    spool: &mut Spool,
+) -> Result<()> {
+    if row.outcome != Outcome::Malformed || row.slice.is_some() {
+        return Ok(());
+    }
+    for (measure, state) in query.measures.iter().zip(&row.states).filter(|(measure, _)| measure.name == QUARANTINE) {
+        let Some(definition) = definitions.definition(role, Some(&measure.name), None) else { continue };
+        let window = row.window.filter(|_| query.time.is_some());
+        let key = LedgerKey { role, column: Some(measure.name.clone()), window, model: None, slice: None };
+        spool.add(LedgerRow { key, definition, rows: row.rows, state: Some(state.clone()) })?;
     }
     Ok(())
 }

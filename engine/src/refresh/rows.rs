@@ -1,22 +1,26 @@
 //! From the states of cells to rows of both metric tables.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
+use arrow::array::ArrayRef;
 use chrono::{DateTime, Utc};
 use limno_metrics::drift::{self, ColumnDrift, DriftOptions};
 use limno_metrics::profile::{ColumnProfile, FrozenColumn};
+use limno_metrics::quality::fairness;
 use limno_metrics::schema::{
     ALL_MODELS, DRIFT_BASELINE, DRIFT_CONSECUTIVE, LOG_TYPE_BASELINE, LOG_TYPE_INPUT, TABLE_COLUMN,
 };
 use limno_sql::plan::SliceOf;
 use limno_sql::window::Granularity;
 
-use super::cells::{CellKey, ModelKey, Outline, States};
+use super::cells::{CellKey, ModelKey, Outline, States, SubjectStates};
 use super::drift_rows::DriftRow;
 use super::is_complete;
 use super::profile_rows::ProfileRow;
 use crate::Result;
-use crate::monitor::{BaselineColumn, BoundMonitor};
+use crate::config::MetricKind;
+use crate::monitor::{BaselineColumn, BoundMetric, BoundMonitor};
 
 /// Bins written with a row: thousands of categories explain nothing.
 const WRITTEN_BINS: usize = 20;
@@ -44,11 +48,11 @@ pub(super) struct Presence(BTreeMap<CellKey, Vec<Option<bool>>>);
 
 impl Presence {
     /// Notes the columns from `first` on.
-    pub(super) fn note(&mut self, key: &CellKey, first: usize, states: &[Option<FrozenColumn>]) {
+    pub(super) fn note(&mut self, key: &CellKey, first: usize, states: &States) {
         let known = self.0.entry(key.clone()).or_default();
         known.resize(known.len().max(first + states.len()), None);
         for (at, state) in states.iter().enumerate() {
-            known[first + at] = state.as_ref().map(has_values);
+            known[first + at] = state.column.as_deref().map(has_values);
         }
     }
 
@@ -57,7 +61,7 @@ impl Presence {
     }
 }
 
-fn has_values(column: &FrozenColumn) -> bool {
+const fn has_values(column: &FrozenColumn) -> bool {
     let counts = column.state().counts();
     counts.rows > counts.nulls
 }
@@ -98,6 +102,9 @@ impl RowMaker<'_> {
             data_type: None,
             profile: ColumnProfile { count: outline.rows, ..ColumnProfile::default() },
             non_null_columns: None,
+            quality: None,
+            fairness: None,
+            custom: Vec::new(),
             window_complete: window.map(|window| is_complete(&window, self.monitor.config.grace, self.now)),
         }
     }
@@ -113,24 +120,57 @@ impl RowMaker<'_> {
     ) {
         let table = self.profile_table(cell, is_baseline);
         for (column, state) in self.monitor.columns[first..].iter().zip(states) {
-            if let Some(state) = state {
+            if let Some(own) = &state.column {
                 rows.push(ProfileRow {
                     column: column.name.clone(),
                     data_type: Some(column.data_type.clone()),
-                    profile: state.profile(),
+                    profile: own.profile(),
+                    custom: self.aggregates(&column.name, state),
                     ..table.clone()
                 });
             }
         }
     }
 
-    /// The profile row of the table, once all columns of its cell have been seen.
+    /// The values of the custom metrics on the row of a column or of the table, as the profile table has them; those that
+    /// are derived from others come with the rows as a batch.
+    fn aggregates(&self, column: &str, states: &SubjectStates) -> Vec<Option<ArrayRef>> {
+        let of_table = self.monitor.metrics.iter().filter(|metric| metric.kind != MetricKind::Drift);
+        let value = |metric: &BoundMetric| {
+            metric.aggregate(column, &states.parts).unwrap_or_else(|error| {
+                // As a query would: one row without a value costs no other row its own.
+                tracing::warn!(%error, metric = metric.field.name(), column, "a metric has no value");
+                None
+            })
+        };
+        of_table.map(value).collect()
+    }
+
+    /// The profile row of the table, once all columns of its cell have been seen. `others` are the states of the rows for
+    /// which a predicate that cuts this cell does not hold.
     #[must_use]
-    pub(super) fn profile_of_table(&self, cell: Cell<'_>, is_baseline: bool, presence: &Presence) -> ProfileRow {
+    pub(super) fn profile_of_table(
+        &self,
+        cell: Cell<'_>,
+        is_baseline: bool,
+        presence: &Presence,
+        (states, others): (Option<&SubjectStates>, Option<&SubjectStates>),
+    ) -> ProfileRow {
         let columns = self.monitor.columns.iter().zip(presence.of(cell.0));
         let non_null = columns.filter(|(_, has_values)| **has_values == Some(true));
         let non_null_columns = non_null.map(|(column, _)| column.name.clone()).collect();
-        ProfileRow { non_null_columns: Some(non_null_columns), ..self.profile_table(cell, is_baseline) }
+        let quality = states.and_then(|states| states.quality.as_ref());
+        let others = others.and_then(|states| states.quality.as_ref());
+        let numbers = quality.map(|state| Arc::new(state.quality()));
+        let mut row = self.profile_table(cell, is_baseline);
+        row.profile.reason = numbers.as_ref().and_then(|numbers| numbers.reason.clone());
+        ProfileRow {
+            non_null_columns: Some(non_null_columns),
+            fairness: quality.zip(others).and_then(|(protected, others)| fairness(protected, others)).map(Arc::new),
+            quality: numbers,
+            custom: states.map(|states| self.aggregates(TABLE_COLUMN, states)).unwrap_or_default(),
+            ..row
+        }
     }
 
     fn drift_table(&self, cell: Cell<'_>, comparison: Cell<'_>, is_baseline: bool) -> DriftRow {
@@ -150,6 +190,7 @@ impl RowMaker<'_> {
             current: ColumnProfile { count: now.rows, ..ColumnProfile::default() },
             comparison: ColumnProfile { count: before.rows, ..ColumnProfile::default() },
             drift: ColumnDrift::default(),
+            sides: None,
             non_null_delta: None,
             window_complete: Some(is_complete(&now.window, self.monitor.config.grace, self.now)),
         }
@@ -171,9 +212,25 @@ impl RowMaker<'_> {
         let table = self.drift_table(cell, comparison, is_baseline);
         let options = DriftOptions { bins: self.monitor.config.bins.clone(), ..DriftOptions::default() };
         for (at, (column, now)) in self.monitor.columns[first..].iter().zip(now).enumerate() {
-            let before = before.and_then(|before| before.get(at)?.as_ref());
+            let before_states = before.and_then(|before| before.get(at));
+            let before = before_states.and_then(|before| before.column.as_deref());
             let reason = if is_baseline { self.why_not_compared(first + at) } else { None };
-            let (Some(now), true) = (now, before.is_some() || reason.is_some()) else { continue };
+            let now_states = now;
+            let (Some(now), true) = (now_states.column.as_deref(), before.is_some() || reason.is_some()) else {
+                continue;
+            };
+            let sides = self.compares().then(|| {
+                let side = |cell: Cell<'_>, is_baseline: bool, states: Option<&SubjectStates>| ProfileRow {
+                    column: column.name.clone(),
+                    data_type: Some(column.data_type.clone()),
+                    profile: states
+                        .and_then(|states| Some(states.column.as_ref()?.profile()))
+                        .unwrap_or_default(),
+                    custom: states.map(|states| self.aggregates(&column.name, states)).unwrap_or_default(),
+                    ..self.profile_table(cell, is_baseline)
+                };
+                Box::new((side(cell, false, Some(now_states)), side(comparison, is_baseline, before_states)))
+            });
             let drift = match before {
                 Some(before) => compare_columns(before, now, &options)?,
                 None => ColumnDrift { reason, ..ColumnDrift::default() },
@@ -188,6 +245,7 @@ impl RowMaker<'_> {
                     light_profile,
                 ),
                 drift,
+                sides,
                 ..table.clone()
             });
         }
@@ -201,8 +259,8 @@ impl RowMaker<'_> {
         cell: Cell<'_>,
         comparison: Cell<'_>,
         is_baseline: bool,
-        now: &Presence,
-        before: &Presence,
+        (now, before): (&Presence, &Presence),
+        sides: Option<(ProfileRow, ProfileRow)>,
     ) -> DriftRow {
         let pairs = now.of(cell.0).iter().zip(before.of(comparison.0));
         let (added, missing) = pairs
@@ -210,7 +268,17 @@ impl RowMaker<'_> {
             .fold((0, 0), |(added, missing), (now, before)| {
                 (added + i32::from(now && !before), missing + i32::from(before && !now))
             });
-        DriftRow { non_null_delta: Some((added, missing)), ..self.drift_table(cell, comparison, is_baseline) }
+        DriftRow {
+            non_null_delta: Some((added, missing)),
+            sides: sides.map(Box::new),
+            ..self.drift_table(cell, comparison, is_baseline)
+        }
+    }
+
+    /// Whether metrics compare rows of the profile table.
+    #[must_use]
+    pub(super) fn compares(&self) -> bool {
+        self.monitor.metrics.iter().any(|metric| metric.kind == MetricKind::Drift)
     }
 
     fn why_not_compared(&self, index: usize) -> Option<String> {

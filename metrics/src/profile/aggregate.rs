@@ -39,7 +39,7 @@ impl FrozenColumn {
         let counts = self.state.counts();
         let numbers = match &self.state.values {
             Values::Numeric(column) | Values::Temporal(column) => Some(column),
-            Values::Category(_) | Values::Opaque => None,
+            Values::Category(_) | Values::Length(_) | Values::Opaque => None,
         };
         let finite = || numbers.filter(|_| counts.infinities == 0).map(|column| self.sums(column));
         match asked {

@@ -12,8 +12,17 @@ use super::{Source, SourceVersion, directory_url};
 use crate::{Error, Result};
 
 pub(super) async fn open(context: &SessionContext, uri: &str, path: &Path) -> Result<Source> {
+    open_at(context, uri, path, None).await
+}
+
+/// Opens a version, or the newest.
+pub(super) async fn open_at(context: &SessionContext, uri: &str, path: &Path, version: Option<u64>) -> Result<Source> {
     let failed = |source| Error::Delta { uri: uri.to_owned(), source: Box::new(source) };
-    let table = DeltaTableBuilder::from_url(directory_url(uri, path)?).map_err(failed)?.load().await.map_err(failed)?;
+    let mut builder = DeltaTableBuilder::from_url(directory_url(uri, path)?).map_err(failed)?;
+    if let Some(version) = version {
+        builder = builder.with_version(version);
+    }
+    let table = builder.load().await.map_err(failed)?;
     table.update_datafusion_session(&context.state()).map_err(failed)?;
     let snapshot = table.snapshot().map_err(failed)?;
     check_features(uri, snapshot.protocol())?;
@@ -22,7 +31,7 @@ pub(super) async fn open(context: &SessionContext, uri: &str, path: &Path) -> Re
         version: table.version().unwrap_or_default(),
     };
     let provider = table.table_provider().await?;
-    Ok(Source { uri: uri.to_owned(), version, provider, delta: Some(Arc::new(table)) })
+    Ok(Source { uri: uri.to_owned(), version, provider, views: Vec::new(), delta: Some(Arc::new(table)) })
 }
 
 /// Refuses a table that asks its readers for more than ours can do, and names what.

@@ -3,6 +3,8 @@
 //! A location is a Delta table, a Parquet or CSV file, or a folder of such files of one kind.
 
 mod delta;
+mod labels;
+mod view;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -13,6 +15,7 @@ use datafusion::datasource::file_format::FileFormat;
 use datafusion::datasource::file_format::csv::CsvFormat;
 use datafusion::datasource::file_format::parquet::ParquetFormat;
 use datafusion::datasource::listing::{ListingOptions, ListingTable, ListingTableConfig, ListingTableUrl};
+use datafusion::logical_expr::Expr;
 use datafusion::prelude::SessionContext;
 use deltalake::DeltaTable;
 use deltalake::kernel::Add;
@@ -22,6 +25,8 @@ use url::Url;
 use crate::{Error, Result};
 
 pub use delta::{active_files, stored_name};
+pub use labels::{LabelJoin, touched_windows};
+pub use view::View;
 
 /// What is read, at one version.
 #[derive(Clone)]
@@ -30,8 +35,10 @@ pub struct Source {
     pub uri: String,
     /// The version that will be read.
     pub version: SourceVersion,
-    /// Its rows.
+    /// Its rows, through all views.
     pub provider: Arc<dyn TableProvider>,
+    /// What is made of the table's own rows, in this order.
+    pub views: Vec<View>,
     /// The Delta table at that version; `None` for files.
     pub delta: Option<Arc<DeltaTable>>,
 }
@@ -115,6 +122,28 @@ impl Source {
         delta::open(context, uri, &path).await.map(Some)
     }
 
+    /// The same Delta table at an earlier version.
+    ///
+    /// # Errors
+    /// When the log no longer has that version, or when it is no Delta table.
+    pub async fn at_version(&self, context: &SessionContext, version: u64) -> Result<Self> {
+        let path = local_path(&self.uri)?;
+        let path = path
+            .canonicalize()
+            .map_err(|error| Error::NotATable { uri: self.uri.clone(), message: error.to_string() })?;
+        delta::open_at(context, &self.uri, &path, Some(version)).await
+    }
+
+    /// The same table with its rows seen through one more view.
+    ///
+    /// # Errors
+    /// When the view does not fit the table.
+    pub fn with_view(mut self, view: View) -> Result<Self> {
+        self.provider = view.over(self.provider)?;
+        self.views.push(view);
+        Ok(self)
+    }
+
     /// The same table, of which only some of the active files are read. Files are told by their path alone; their
     /// deletion vectors are those of the version that was opened.
     ///
@@ -125,14 +154,23 @@ impl Source {
             uri: self.uri.clone(),
             message: "only the files of a Delta table can be told apart".to_owned(),
         })?;
-        let provider = table.table_provider().with_adds(files).await?;
+        let mut provider: Arc<dyn TableProvider> = table.table_provider().with_adds(files).await?;
+        for view in &self.views {
+            provider = view.over(provider)?;
+        }
         Ok(Self { provider, ..self.clone() })
     }
 
     /// Whether the rows are those of a log, of which not every one is measured.
     #[must_use]
-    pub const fn has_outcomes(&self) -> bool {
-        false
+    pub fn has_outcomes(&self) -> bool {
+        self.views.iter().any(View::has_outcomes)
+    }
+
+    /// Of a log, the expression that describes a row that cannot be measured, for a table of such rows.
+    #[must_use]
+    pub fn refused_items(&self) -> Option<Expr> {
+        self.views.iter().find_map(View::refused_items)
     }
 
     /// What a column is, under its name or any other it had or will have: where a table maps names, another column can
@@ -243,7 +281,7 @@ async fn open_files(context: &SessionContext, uri: &str, path: &Path) -> Result<
     files.sort_unstable();
     let provider = Arc::new(ListingTable::try_new(config).map_err(unreadable)?);
     let version = SourceVersion::Files { listing: files.join("\n") };
-    Ok(Source { uri: uri.to_owned(), version, provider, delta: None })
+    Ok(Source { uri: uri.to_owned(), version, provider, views: Vec::new(), delta: None })
 }
 
 fn extension_of(path: &Path) -> Option<String> {

@@ -1,0 +1,77 @@
+//! Which columns are profiled, and what their states keep.
+
+use arrow::datatypes::{DataType, Schema};
+use limno_metrics::column::{ColumnKind, ColumnOptions, spark_type_name};
+use limno_sql::plan::leaves;
+
+use super::bound::BoundColumn;
+use crate::config::{MonitorConfig, MonitorKind, Precision, ProblemType};
+
+/// Those selected, less the ones that only say when and by whom. A field of a struct is also selected with its struct.
+pub(super) fn is_profiled(config: &MonitorConfig, column: &str) -> bool {
+    // The timestamp and the model id are keys of every row; they are profiled only when asked for by name.
+    let mut roles = [config.kind.timestamp(), config.kind.model_id()].into_iter().flatten();
+    config.columns.is_included(column) && (config.columns.include.is_some() || roles.all(|role| role.value != column))
+}
+
+/// The profiled columns: those of the table in its order, each struct before its fields.
+pub(super) fn select_columns(config: &MonitorConfig, schema: &Schema) -> Vec<BoundColumn> {
+    let is_hidden = |name: &str| name.starts_with("__") && config.kind.is_payload();
+    let mut columns: Vec<BoundColumn> = Vec::new();
+    for field in schema.fields().iter().filter(|field| !is_hidden(field.name())) {
+        let is_whole = is_profiled(config, field.name());
+        let excluded = |name: &str| config.columns.exclude.iter().any(|pattern| crate::config::glob_matches(&pattern.value, name));
+        for (path, data_type) in leaves(field.name(), field.data_type()) {
+            let name = path.join(".");
+            // A column of this very name is the one that it means.
+            let is_taken = path.len() > 1 && schema.field_with_name(&name).is_ok();
+            let is_selected = if path.len() == 1 { is_whole } else { (is_whole && !excluded(&name)) || is_profiled_field(config, &name) };
+            if is_selected && !is_taken {
+                let options = column_options(config, &name, &data_type);
+                columns.push(BoundColumn { name, path, data_type: spark_type_name(&data_type), options });
+            }
+        }
+    }
+    columns
+}
+
+/// Whether a field of a struct is asked for by its own name.
+fn is_profiled_field(config: &MonitorConfig, name: &str) -> bool {
+    config.columns.include.is_some() && config.columns.is_included(name)
+}
+
+/// The type of a column, or of a field within one.
+pub(super) fn type_at(schema: &Schema, path: &[String]) -> Option<DataType> {
+    let (column, fields) = path.split_first()?;
+    let mut data_type = schema.field_with_name(column).ok()?.data_type().clone();
+    for field in fields {
+        let DataType::Struct(children) = data_type else { return None };
+        data_type = children.find(field)?.1.data_type().clone();
+    }
+    Some(data_type)
+}
+
+/// The type of a column by its name, dotted where it is a field of a struct.
+pub(super) fn type_of(schema: &Schema, name: &str) -> Option<DataType> {
+    if let Ok(field) = schema.field_with_name(name) {
+        return Some(field.data_type().clone());
+    }
+    let fields = schema.fields().iter();
+    let found = fields.flat_map(|field| leaves(field.name(), field.data_type())).find(|(path, _)| path.join(".") == name);
+    found.map(|(_, data_type)| data_type)
+}
+
+pub(super) fn column_options(config: &MonitorConfig, name: &str, data_type: &DataType) -> ColumnOptions {
+    let is_class = match &config.kind {
+        MonitorKind::InferenceLog { prediction, problem_type: ProblemType::Classification, .. } => {
+            prediction.value == name || config.kind.label().is_some_and(|label| label.value == name)
+        }
+        _ => false,
+    };
+    let is_categorical = (is_class || config.columns.is_categorical(name)) && ColumnKind::can_be_categorical(data_type);
+    let kind = if is_categorical { ColumnKind::Categorical } else { ColumnKind::of(data_type) };
+    match config.columns.precision(name, config.precision) {
+        Precision::Bounded { max_buckets } => ColumnOptions { max_buckets, ..ColumnOptions::new(kind) },
+        Precision::Exact => ColumnOptions::exact(kind),
+    }
+}
