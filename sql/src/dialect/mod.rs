@@ -8,7 +8,7 @@
 //! | `quantiles[500]`, `get(quantiles, 500)` | counted from 0; `element_at(quantiles, 501)` from 1, as in both |
 //! | `f1_score.one_vs_all["1"]` | the value of the key `'1'` |
 //! | `Model_Version` | a column without regard to case, as long as only one fits |
-//! | `"INPUT"` | the column of that name; where there is none, the text `'INPUT'` |
+//! | `"INPUT"` | the column of exactly that name; where there is none, the text `'INPUT'` |
 //! | `main.ml.flights_drift_metrics` | the metric table `flights_drift_metrics`, with backticks or without |
 //! | `count / 2` | a double, NULL where the divisor is 0 |
 //! | `ORDER BY avg DESC` | nulls last; ascending, nulls first |

@@ -20,6 +20,8 @@ pub(super) struct Names {
     tables: BTreeSet<String>,
     /// Columns of the tables that the query reads, and those that it defines.
     columns: BTreeSet<String>,
+    /// Those of them that double quotes can mean: the tables', and what the query itself names in double quotes.
+    quoted: BTreeSet<String>,
     /// Fields of structs in them, at any depth.
     fields: BTreeSet<String>,
     /// Names of tables and what the query calls them.
@@ -48,6 +50,7 @@ impl Names {
         let mut names = Self {
             tables: schema.table_names().into_iter().collect(),
             columns: seen.columns,
+            quoted: seen.quoted,
             qualifiers: seen.qualifiers,
             views,
             are_all_known: true,
@@ -65,6 +68,7 @@ impl Names {
             if let Some(provider) = schema.table(&table).await? {
                 for field in provider.schema().fields() {
                     names.columns.insert(field.name().clone());
+                    names.quoted.insert(field.name().clone());
                     insert_fields(field.data_type(), &mut names.fields);
                 }
             }
@@ -97,8 +101,9 @@ impl Names {
     /// Writes a column's name as the table has it, and a name in double quotes that is no column's as text.
     pub(super) fn value(&self, expr: &mut SqlExpr) {
         let SqlExpr::Identifier(name) = expr else { return };
-        let is_known = adopt(name, [&self.columns, &self.qualifiers]);
-        if !is_known && name.quote_style == Some('"') && self.are_all_known {
+        if name.quote_style != Some('"') {
+            adopt(name, [&self.columns, &self.qualifiers]);
+        } else if self.are_all_known && !self.quoted.contains(&name.value) {
             *expr = SqlExpr::Value(Value::SingleQuotedString(name.value.clone()).into());
         }
     }
@@ -207,13 +212,21 @@ fn insert_fields(data_type: &DataType, into: &mut BTreeSet<String>) {
 struct Seen {
     relations: Vec<Vec<Ident>>,
     columns: BTreeSet<String>,
+    quoted: BTreeSet<String>,
     qualifiers: BTreeSet<String>,
 }
 
 impl Seen {
     fn alias(&mut self, alias: &TableAlias) {
         self.qualifiers.insert(folded(&alias.name));
-        self.columns.extend(alias.columns.iter().map(|column| folded(&column.name)));
+        alias.columns.iter().for_each(|column| self.column(&column.name));
+    }
+
+    fn column(&mut self, name: &Ident) {
+        self.columns.insert(folded(name));
+        if name.quote_style == Some('"') {
+            self.quoted.insert(name.value.clone());
+        }
     }
 }
 
@@ -230,14 +243,12 @@ impl VisitorMut for Seen {
     fn pre_visit_select(&mut self, select: &mut Select) -> ControlFlow<()> {
         for item in &select.projection {
             match item {
-                SelectItem::ExprWithAlias { alias, .. } => {
-                    self.columns.insert(folded(alias));
-                }
+                SelectItem::ExprWithAlias { alias, .. } => self.column(alias),
                 // What DataFusion calls it; columns keep their own names.
                 SelectItem::UnnamedExpr(expr)
                     if !matches!(expr, SqlExpr::Identifier(_) | SqlExpr::CompoundIdentifier(_)) =>
                 {
-                    self.columns.insert(expr.to_string().to_lowercase());
+                    self.quoted.insert(expr.to_string().to_lowercase());
                 }
                 _ => {}
             }

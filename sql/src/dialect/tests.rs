@@ -289,3 +289,67 @@ fn queries_over_the_information_schema_stay_as_they_are() {
         )],
     );
 }
+
+#[test]
+fn what_dashboards_ask_runs_as_it_is() {
+    let runtime = runtime();
+    let context = runtime.block_on(context());
+    check(
+        &context,
+        &runtime,
+        &[
+            (
+                "SELECT DATE_TRUNC(\"DAY\", window.start) AS day, CAST(window.start AS DATE), window.end::date, \
+                 ROUND(avg, 1) FROM flights_profile_metrics WHERE column_name IN (\"delay\") AND slice_value LIKE \"J%\"",
+                &["2024-01-05T00:00:00Z|2024-01-05|2024-01-06|2.5"],
+            ),
+            (
+                "SELECT column_name, LAG(count) OVER (PARTITION BY column_name ORDER BY window.start) AS before, \
+                 SUM(count) OVER (ORDER BY window.start ROWS BETWEEN 1 PRECEDING AND CURRENT ROW) AS two \
+                 FROM flights_profile_metrics WHERE Model_Version = \"1\" AND column_name = \":table\" \
+                 QUALIFY ROW_NUMBER() OVER (ORDER BY window.start DESC) = 1",
+                &[":table|12|25"],
+            ),
+            (
+                "SELECT CASE column_name WHEN \"delay\" THEN \"late\" ELSE column_name END AS what, \
+                 COUNT(*) FILTER (WHERE slice_key IS NULL), percentile_approx(avg, 0.5) \
+                 FROM flights_profile_metrics WHERE column_name = 'delay' GROUP BY ALL",
+                &["late|2|2.5"],
+            ),
+            (
+                "SELECT * EXCEPT (window, ks_test) FROM flights_drift_metrics WHERE js_distance > 0.2 \
+                 AND window.start BETWEEN to_timestamp('2024-01-01') AND to_timestamp('01/02/2024', 'dd/MM/yyyy')",
+                &["1 day|BASELINE|carrier|0.25"],
+            ),
+            (
+                "SELECT array_contains(map_keys(f1_score.one_vs_all), \"1\"), map_contains_key(f1_score.one_vs_all, \"2\"), \
+                 nvl(slice_key, \"all\"), coalesce(slice_value, \"\") = \"\", f1_score.one_vs_all['1'] <=> NULL \
+                 FROM flights_profile_metrics WHERE f1_score IS NOT NULL AND Model_Version = '2'",
+                &["true|false|all|true|false"],
+            ),
+            (
+                "SELECT avg AS delay, \"count(*)\" FROM (SELECT avg, count(*) FROM flights_profile_metrics \
+                 WHERE column_name = \"delay\" AND slice_key = \"origin\" GROUP BY avg)",
+                &["2.5|1"],
+            ),
+            (
+                "WITH latest AS (SELECT MAX(window.start) AS Newest FROM ml.flights_profile_metrics \
+                   WHERE window.end <= now()) \
+                 SELECT COUNT(*) FROM ml.flights_profile_metrics p, latest l \
+                 WHERE p.Window.Start = l.newest AND p.window.start > l.Newest - INTERVAL 1 DAY",
+                &["4"],
+            ),
+            (
+                "SELECT f.column_name, e.count FROM flights_profile_metrics f LATERAL VIEW explode(f.frequent_items) t AS e \
+                 LATERAL VIEW explode(array(1, 2)) n AS twice WHERE n.twice = 2 AND t.e.item = \"AA\"",
+                &["carrier|3"],
+            ),
+            (
+                "SELECT COUNT(DISTINCT column_name), any_value(granularity), std(avg) IS NULL, collect_list(drift) \
+                 FROM (SELECT column_name, granularity, avg, slice_value AS drift FROM flights_profile_metrics \
+                 WHERE column_name = 'carrier' UNION ALL SELECT \"x\", \"1 day\", NULL, \"y\")",
+                &["2|1 day|true|[y]"],
+            ),
+        ],
+    );
+}
