@@ -305,7 +305,10 @@ impl Engine {
 }
 
 /// The versions at which the tables of a monitor are open.
-fn versions(monitor: &BoundMonitor) -> (SourceVersion, Option<SourceVersion>) {
-    let baseline = monitor.baseline.as_ref().map(|baseline| baseline.source.version.clone());
-    (monitor.source.version.clone(), baseline)
+fn versions(monitor: &BoundMonitor) -> Vec<Option<SourceVersion>> {
+    let baseline = monitor.baseline.as_ref().map(|baseline| &baseline.source);
+    [Some(&monitor.source), baseline, monitor.labels.as_ref()]
+        .into_iter()
+        .map(|source| source.map(|source| source.version.clone()))
+        .collect()
 }

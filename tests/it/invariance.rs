@@ -103,7 +103,7 @@ fn states(path: &Path, partitions: usize, look: Look) -> Vec<Group> {
         let options = |kind| if look.exact { ColumnOptions::exact(kind) } else { ColumnOptions::new(kind) };
         let columns = schema.fields().iter().map(|field| {
             let kind = ColumnKind::of(field.data_type());
-            (field.name().clone(), options(kind))
+            Measure::of_column(field.name(), std::slice::from_ref(field.name()), options(kind))
         });
         let query = StateQuery {
             source,
@@ -118,7 +118,7 @@ fn states(path: &Path, partitions: usize, look: Look) -> Vec<Group> {
             }),
             model: look.model.map(str::to_owned),
             slices: look.slices.iter().map(|slice| parse_slice(&context, slice, &over).expect("a slice")).collect(),
-            columns: columns.collect(),
+            measures: columns.collect(),
             within: Within::Everything,
             with_whole: true,
         };

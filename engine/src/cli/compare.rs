@@ -11,7 +11,7 @@ use arrow::datatypes::{DataType, Field, Float64Type, Schema};
 use limno_metrics::binning::Bins;
 use limno_metrics::drift::{ColumnDrift, DriftOptions};
 use limno_metrics::profile::ColumnProfile;
-use limno_metrics::schema::{DRIFT_BASELINE, drift_schema, profile_schema};
+use limno_metrics::schema::{DRIFT_BASELINE, Shape, drift_schema, profile_schema};
 
 use super::Outcome;
 use super::args::{CompareArgs, FailOn, LookArgs};
@@ -109,7 +109,7 @@ fn compare(reference: &Table, current: &Table, bins: u16) -> Result<RecordBatch>
             after.push(profile(None));
         }
     }
-    let drift = without(&drift_batch(&drift_schema(None), &drifts, 0)?, &WITHOUT_MEANING)?;
+    let drift = without(&drift_batch(&drift_schema(&Shape::default()), &drifts, 0)?, &WITHOUT_MEANING)?;
     let (mut fields, mut columns) = (drift.schema().fields().to_vec(), drift.columns().to_vec());
     for (name, profiles) in [("reference", before), ("current", after)] {
         let side = side(&profiles)?;
@@ -144,6 +144,7 @@ fn row(now: &Measured, old: Option<&Measured>, reference: &Table, current: &Tabl
         },
         comparison: old.map_or_else(|| absent(reference.rows), |old| old.state.profile()),
         drift,
+        sides: None,
         non_null_delta: None,
         window_complete: None,
     }
@@ -161,7 +162,7 @@ fn profile(column: Option<&Measured>) -> Option<ProfileRow> {
 fn side(profiles: &[Option<ProfileRow>]) -> Result<ArrayRef> {
     let absent = ProfileRow::bare("", ColumnProfile::default());
     let rows: Vec<ProfileRow> = profiles.iter().map(|row| row.clone().unwrap_or_else(|| absent.clone())).collect();
-    let batch = without(&profile_batch(&profile_schema(None), &rows, 0)?, &WITHOUT_MEANING_INSIDE)?;
+    let batch = without(&profile_batch(&profile_schema(&Shape::default()), &rows, 0)?, &WITHOUT_MEANING_INSIDE)?;
     let present = profiles.iter().map(Option::is_some).collect();
     Ok(Arc::new(StructArray::new(batch.schema().fields().clone(), batch.columns().to_vec(), Some(present))))
 }

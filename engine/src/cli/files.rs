@@ -5,7 +5,7 @@ use std::sync::Arc;
 use limno_metrics::column::{ColumnKind, ColumnOptions, spark_type_name};
 use limno_metrics::profile::FrozenColumn;
 use limno_sql::executor::LocalExecutor;
-use limno_sql::plan::{StateQuery, Within};
+use limno_sql::plan::{Measure, StateQuery, Within, leaves};
 use limno_sql::session::{self, SessionOptions};
 use limno_sql::source::Source;
 
@@ -46,14 +46,16 @@ impl Table {
                 });
             }
         }
-        let columns: Vec<(String, String, ColumnOptions)> = schema
-            .fields()
-            .iter()
-            .filter(|field| selection.is_included(field.name()))
-            .map(|field| {
-                let categorical =
-                    selection.is_categorical(field.name()) && ColumnKind::can_be_categorical(field.data_type());
-                let kind = if categorical { ColumnKind::Categorical } else { ColumnKind::of(field.data_type()) };
+        let leaves = schema.fields().iter().filter(|field| selection.is_included(field.name())).flat_map(|field| {
+            // A column of the very name of a field is the one that is meant.
+            let is_free = |path: &Vec<String>| path.len() == 1 || schema.field_with_name(&path.join(".")).is_err();
+            leaves(field.name(), field.data_type()).into_iter().filter(move |(path, _)| is_free(path))
+        });
+        let columns: Vec<(Measure, String, ColumnOptions)> = leaves
+            .map(|(path, data_type)| {
+                let name = path.join(".");
+                let categorical = selection.is_categorical(&name) && ColumnKind::can_be_categorical(&data_type);
+                let kind = if categorical { ColumnKind::Categorical } else { ColumnKind::of(&data_type) };
                 let options = match look.precision.0 {
                     // One look at two files can afford what a ledger of thousands of states cannot.
                     Precision::Bounded { max_buckets } => {
@@ -61,7 +63,7 @@ impl Table {
                     }
                     Precision::Exact => ColumnOptions::exact(kind),
                 };
-                (field.name().clone(), spark_type_name(field.data_type()), options)
+                (Measure::of_column(&name, &path, options), spark_type_name(&data_type), options)
             })
             .collect();
         if columns.is_empty() {
@@ -72,7 +74,7 @@ impl Table {
             time: None,
             model: None,
             slices: Vec::new(),
-            columns: columns.iter().map(|(name, _, options)| (name.clone(), *options)).collect(),
+            measures: columns.iter().map(|(measure, _, _)| measure.clone()).collect(),
             within: Within::Everything,
             with_whole: true,
         };
@@ -81,19 +83,18 @@ impl Table {
         let (rows, states) = match row {
             Some(row) => (row.rows, row.states),
             None => {
-                let empty = |(_, _, options): &(String, String, ColumnOptions)| {
-                    limno_metrics::column::ColumnState::empty(options)
-                };
+                let empty = |(measure, _, _): &(Measure, String, ColumnOptions)| measure.options.empty();
                 (0, columns.iter().map(empty).collect())
             }
         };
         let columns = columns
             .into_iter()
             .zip(states)
-            .map(|((name, data_type, options), state)| {
-                Ok(Measured { name, data_type, kind: options.kind, state: Arc::new(state.freeze()) })
+            .filter_map(|((measure, data_type, options), state)| {
+                let state = Arc::new(state.into_column()?.freeze());
+                Some(Measured { name: measure.name, data_type, kind: options.kind, state })
             })
-            .collect::<Result<_>>()?;
+            .collect();
         Ok(Self { source, rows, columns })
     }
 }

@@ -3,7 +3,7 @@
 use std::io::Write;
 
 use limno_metrics::profile::ColumnProfile;
-use limno_metrics::schema::{TABLE_COLUMN, profile_schema};
+use limno_metrics::schema::{Shape, TABLE_COLUMN, profile_schema};
 
 use super::Outcome;
 use super::args::ProfileArgs;
@@ -26,7 +26,7 @@ const WITHOUT_MEANING: [&str; 8] = [
 
 pub(super) async fn execute(args: &ProfileArgs, out: &mut dyn Write) -> Result<Outcome> {
     let table = Table::measure(&args.table, &args.look).await?;
-    let batch = profile_batch(&profile_schema(None), &rows(&table), 0)?;
+    let batch = profile_batch(&profile_schema(&Shape::default()), &rows(&table), 0)?;
     let batch = without(&batch, &WITHOUT_MEANING)?;
     let options = TableOptions { width: terminal_width(), hide_empty: true };
     write_batches(out, args.format, &batch.schema(), &[batch], options).map_err(super::files::output_error)?;

@@ -195,7 +195,7 @@ fn read_inference_log(value: &Value<'_>) -> Option<MonitorKind> {
     let mut section = value.section()?;
     let format = read_format(&mut section);
     let is_payload = matches!(format, Some(LogFormat::Payload(_)));
-    let mut role = |section: &mut Section<'_>, name: &'static str, expected: &'static str, of_payload: &str| {
+    let role = |section: &mut Section<'_>, name: &'static str, expected: &'static str, of_payload: &str| {
         if !is_payload {
             return read_column(section, name, expected);
         }

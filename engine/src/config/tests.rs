@@ -151,7 +151,7 @@ fn the_example_of_the_manual_is_read_in_full() {
     assert_eq!((rule.name.as_str(), rule.line), ("psi", 19));
     assert_eq!(rule.metric.value, "population_stability_index");
     assert_eq!(rule.metric.key, "monitor.flights.rule[0].metric");
-    assert!(rule.is_on_drift() && rule.covers("anything"));
+    assert!(rule.is_on_drift && rule.covers("anything"));
     assert_eq!(rule.condition, Condition::Above(0.2));
     assert_eq!(rule.against, Against::Baseline);
     assert_eq!((rule.breaches, rule.windows, rule.min_count), (2, 5, 500));
@@ -252,7 +252,7 @@ timeout = "1h"
     assert!(!m.rules[0].slices && m.rules[0].covers("ab") && !m.rules[0].covers("b"));
     assert_eq!(n.precision, Precision::Bounded { max_buckets: 16 });
     assert_eq!(n.kind.granularities().len(), 2);
-    assert!(!n.rules[0].is_on_drift());
+    assert!(!n.rules[0].is_on_drift);
     assert_eq!(n.rules[0].columns[0].value, "*");
     assert!(n.rules[0].granularity.is_some());
 
@@ -313,7 +313,7 @@ fn unknown_keys_are_named_with_the_nearest_valid_one() {
         &monitor_with("zzz = 1").replace("timestamp", "timestmp"),
         &[
             "limno.toml:4: monitor.m.zzz: unknown key `zzz`",
-            "  hint: valid names: table, output, baseline, columns, slices, max_slices, timezone, schedule, week_start, offset, grace, lookback, memory, retention, precision, max_buckets, bins, snapshot, time_series, inference_log, rule",
+            "  hint: valid names: table, output, baseline, columns, slices, max_slices, min_slice_size, timezone, schedule, week_start, offset, grace, lookback, memory, retention, precision, max_buckets, bins, snapshot, time_series, inference_log, metric, rule",
             "limno.toml:6: monitor.m.time_series.timestmp: unknown key `timestmp`",
             "  hint: did you mean `timestamp`?",
         ],

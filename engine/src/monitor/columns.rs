@@ -51,16 +51,6 @@ pub(super) fn type_at(schema: &Schema, path: &[String]) -> Option<DataType> {
     Some(data_type)
 }
 
-/// The type of a column by its name, dotted where it is a field of a struct.
-pub(super) fn type_of(schema: &Schema, name: &str) -> Option<DataType> {
-    if let Ok(field) = schema.field_with_name(name) {
-        return Some(field.data_type().clone());
-    }
-    let fields = schema.fields().iter();
-    let found = fields.flat_map(|field| leaves(field.name(), field.data_type())).find(|(path, _)| path.join(".") == name);
-    found.map(|(_, data_type)| data_type)
-}
-
 pub(super) fn column_options(config: &MonitorConfig, name: &str, data_type: &DataType) -> ColumnOptions {
     let is_class = match &config.kind {
         MonitorKind::InferenceLog { prediction, problem_type: ProblemType::Classification, .. } => {

@@ -75,7 +75,8 @@ pub(super) struct Subject<'a> {
 }
 
 impl<'a> Subject<'a> {
-    fn names(&self) -> impl Iterator<Item = &'a str> {
+    /// The names of all its states.
+    pub(super) fn names(&self) -> impl Iterator<Item = &'a str> {
         self.column.into_iter().chain(self.parts.iter().copied())
     }
 }

@@ -11,13 +11,14 @@ use arrow::datatypes::SchemaRef;
 use datafusion::prelude::SessionContext;
 use deltalake::kernel::Add;
 use futures::{StreamExt, TryStreamExt};
-use limno_metrics::schema::{drift_schema, profile_schema};
+use limno_sql::plan::SliceOf;
 use limno_sql::window::{Granularity, Spans, Window};
 
-use super::cells::{CellKey, Layout, Merger, ModelKey, Outline, States};
+use super::cells::{CellKey, Layout, Merger, ModelKey, Outline, States, Subject, SubjectStates};
 use super::changed::{CONFIG_DIGEST, Changed, LEDGER_ID, STATES_FROM, Written, clock_of};
-use super::drift_rows::{DriftRow, drift_batch};
-use super::profile_rows::{ProfileRow, profile_batch};
+use super::custom::{drift_rows, profile_rows};
+use super::drift_rows::DriftRow;
+use super::profile_rows::ProfileRow;
 use super::read::{is_exact, state_size};
 use super::rows::{Cell, Presence, RowMaker};
 use super::update::Touched;
@@ -112,9 +113,9 @@ impl MetricWriter<'_> {
     /// # Errors
     /// When the ledger does not read or a table cannot be written.
     pub(super) async fn write(&self) -> Result<Option<RowCounts>> {
-        let model_id = self.maker.monitor.model_id();
-        let mut profile = self.output(&self.places.profile, profile_schema(model_id)).await?;
-        let mut drift = self.output(&self.places.drift, drift_schema(model_id)).await?;
+        let (profile_schema, drift_schema) = self.maker.monitor.schemas();
+        let mut profile = self.output(&self.places.profile, profile_schema).await?;
+        let mut drift = self.output(&self.places.drift, drift_schema).await?;
         let version = self.ledger.table.version();
         if !self.insists && [&profile, &drift].iter().any(|output| output.written.ledger > version) {
             return Ok(None);
@@ -188,6 +189,7 @@ impl MetricWriter<'_> {
             instant: Window { start: now, end: now },
             slices: &monitor.slices,
             has_models: monitor.model_id().is_some(),
+            min_slice_size: monitor.config.min_slice_size,
         }
     }
 
@@ -212,19 +214,48 @@ impl MetricWriter<'_> {
         Ok(Baseline { outline: self.baseline_layout().outline(&counts), presence: Presence::default() })
     }
 
-    /// The states of some cells in the columns from `first` on.
+    /// For rows for which a predicate holds, the cell of those for which it does not.
+    fn others_of(&self, key: &CellKey) -> Option<CellKey> {
+        let slice = key.slice.as_ref().filter(|slice| slice.value.as_deref() == Some("true"))?;
+        let is_predicate = self.maker.monitor.slices.get(slice.expression)?.is_predicate;
+        let others = SliceOf { expression: slice.expression, value: Some("false".to_owned()) };
+        is_predicate.then(|| CellKey { slice: Some(others), ..key.clone() })
+    }
+
+    /// Cells, and those that they are treated fairly beside or not.
+    fn with_others(&self, cells: impl Iterator<Item = CellKey> + Clone) -> BTreeSet<CellKey> {
+        cells.clone().chain(cells.filter_map(|key| self.others_of(&key))).collect()
+    }
+
+    /// The states of a table's row, and of the rows for which its predicate does not hold.
+    fn sides_of<'s>(
+        &self,
+        states: &'s BTreeMap<CellKey, States>,
+        key: &CellKey,
+    ) -> (Option<&'s SubjectStates>, Option<&'s SubjectStates>) {
+        let of = |key: &CellKey| states.get(key).and_then(|states| states.first());
+        (of(key), self.others_of(key).and_then(|others| of(&others)))
+    }
+
+    /// The subjects of columns, in their order.
+    fn columns(&self, range: std::ops::Range<usize>) -> Vec<Subject<'_>> {
+        let monitor = self.maker.monitor;
+        let subject = |name| Subject { column: Some(name), parts: monitor.parts_of(Some(name)) };
+        monitor.columns[range].iter().map(|column| subject(column.name.as_str())).collect()
+    }
+
+    /// The states of some cells for some subjects.
     async fn states(
         &self,
         role: Role,
         layout: Layout<'_>,
         files: Vec<Add>,
         cells: &BTreeSet<CellKey>,
-        columns: std::ops::Range<usize>,
+        subjects: &[Subject<'_>],
     ) -> Result<BTreeMap<CellKey, States>> {
-        let all = &self.maker.monitor.columns;
-        let names: Vec<&str> = all[columns.clone()].iter().map(|column| column.name.as_str()).collect();
-        let filter = rows_of(role, (columns.len() < all.len()).then_some(&names[..]));
-        let mut merger = Merger::new(layout, cells, names.iter().copied());
+        let names: Vec<&str> = subjects.iter().flat_map(Subject::names).collect();
+        let filter = rows_of(role, Some(&names));
+        let mut merger = Merger::new(layout, cells, subjects);
         let mut rows = std::pin::pin!(self.ledger.read(self.context, files, Some(filter)).await?);
         while let Some(rows) = rows.next().await {
             for row in rows? {
@@ -232,6 +263,21 @@ impl MetricWriter<'_> {
             }
         }
         Ok(merger.freeze())
+    }
+
+    /// The states of the tables themselves as far as their rows hang on any, of the monitored one or of the baseline.
+    async fn tables(
+        &self,
+        role: Role,
+        files: Vec<Add>,
+        cells: &BTreeSet<CellKey>,
+    ) -> Result<BTreeMap<CellKey, States>> {
+        let subject = Subject { column: None, parts: self.maker.monitor.parts_of(None) };
+        if subject.parts.is_empty() || cells.is_empty() {
+            return Ok(BTreeMap::new());
+        }
+        let layout = if role == Role::Baseline { self.baseline_layout() } else { self.layout() };
+        self.states(role, layout, files, cells, std::slice::from_ref(&subject)).await
     }
 
     /// How many columns may be in memory at once, if the states of one take so many bytes.
@@ -242,7 +288,7 @@ impl MetricWriter<'_> {
 
     /// Bytes that one column's states of these cells take in memory, about.
     fn size_of(&self, outline: &BTreeMap<CellKey, Outline>, cells: &BTreeSet<CellKey>) -> u64 {
-        let is_exact = is_exact(self.maker.monitor.columns.iter().map(|column| &column.options));
+        let is_exact = is_exact(self.maker.monitor.measures().iter());
         let rows = cells.iter().filter_map(|key| outline.get(key)).map(|cell| cell.rows);
         rows.map(|rows| state_size(rows, is_exact)).sum()
     }
@@ -421,7 +467,8 @@ impl MetricWriter<'_> {
         for first in (0..columns).step_by(step) {
             let range = first..columns.min(first + step);
             let files = self.ledger.files(|group| group == crate::ledger::BASELINE);
-            let states = self.states(Role::Baseline, self.baseline_layout(), files, &cells, range).await?;
+            let subjects = self.columns(range);
+            let states = self.states(Role::Baseline, self.baseline_layout(), files, &cells, &subjects).await?;
             let mut rows = Vec::new();
             for (&key, &outline) in &shown {
                 if let Some(states) = states.get(key) {
@@ -431,8 +478,13 @@ impl MetricWriter<'_> {
             }
             self.write_profile(&rows, &mut writer, profile).await?;
         }
-        let tables: Vec<ProfileRow> =
-            shown.iter().map(|(&key, &outline)| self.maker.profile_of_table((key, outline), true, &presence)).collect();
+        let files = self.ledger.files(|group| group == crate::ledger::BASELINE);
+        let needed = self.with_others(cells.iter().cloned());
+        let states = self.tables(Role::Baseline, files, &needed).await?;
+        let table = |(&key, &outline): (&&CellKey, &&Outline)| {
+            self.maker.profile_of_table((key, outline), true, &presence, self.sides_of(&states, key))
+        };
+        let tables: Vec<ProfileRow> = shown.iter().map(table).collect();
         self.write_profile(&tables, &mut writer, profile).await?;
         profile.added.extend(writer.finish(Some(BASELINE)).await?);
         Ok(())
@@ -441,7 +493,8 @@ impl MetricWriter<'_> {
     async fn write_profile(&self, rows: &[ProfileRow], writer: &mut FileWriter, output: &mut Output) -> Result<()> {
         output.rows += rows.len() as u64;
         for rows in rows.chunks(ROWS_AT_ONCE) {
-            writer.write(profile_batch(&output.schema, rows, self.maker.now.timestamp_micros())?).await?;
+            let rows = profile_rows(self.maker.monitor, rows, self.maker.now.timestamp_micros())?;
+            writer.write(under(&rows, &output.schema)?).await?;
         }
         Ok(())
     }
@@ -449,7 +502,7 @@ impl MetricWriter<'_> {
     async fn write_drift(&self, rows: &[DriftRow], writer: &mut FileWriter, output: &mut Output) -> Result<()> {
         output.rows += rows.len() as u64;
         for rows in rows.chunks(ROWS_AT_ONCE) {
-            writer.write(drift_batch(&output.schema, rows, self.maker.now.timestamp_micros())?).await?;
+            writer.write(drift_rows(self.maker.monitor, &output.schema, rows, self.maker.now.timestamp_micros())?).await?;
         }
         Ok(())
     }
@@ -485,12 +538,13 @@ impl MetricWriter<'_> {
                 break;
             }
             let range = first..columns.min(first + step);
-            let states = self.states(Role::Input, self.layout(), files.clone(), &cells, range.clone()).await?;
+            let subjects = self.columns(range.clone());
+            let states = self.states(Role::Input, self.layout(), files.clone(), &cells, &subjects).await?;
             let of_baseline = if compared.is_empty() {
                 BTreeMap::new()
             } else {
                 let files = self.ledger.files(|group| group == crate::ledger::BASELINE);
-                self.states(Role::Baseline, self.baseline_layout(), files, &compared, range).await?
+                self.states(Role::Baseline, self.baseline_layout(), files, &compared, &subjects).await?
             };
             states.iter().for_each(|(key, states)| presence.note(key, first, states));
             of_baseline.iter().for_each(|(key, states)| baseline.presence.note(key, first, states));
@@ -532,20 +586,39 @@ impl MetricWriter<'_> {
                 self.write_drift(&rows, drift_writer, drift).await?;
             }
         }
+        let needed = self.with_others(cells.iter().cloned());
+        let states = self.tables(Role::Input, files, &needed).await?;
+        let needed = self.with_others(compared.iter().cloned());
+        let files = self.ledger.files(|group| group == crate::ledger::BASELINE);
+        let of_baseline =
+            if self.maker.compares() { self.tables(Role::Baseline, files, &needed).await? } else { BTreeMap::new() };
         for ((name, target), (mut profile_writer, mut drift_writer)) in targets.iter().zip(writers) {
+            let sides = |cell: Cell<'_>, comparison: Cell<'_>, is_baseline: bool| {
+                let before = if is_baseline { (&baseline.presence, &of_baseline) } else { (&presence, &states) };
+                let now = self.maker.profile_of_table(cell, false, &presence, self.sides_of(&states, cell.0));
+                let then = self.sides_of(before.1, comparison.0);
+                Some((now, self.maker.profile_of_table(comparison, is_baseline, before.0, then)))
+            };
+            let sides = |cell: Cell<'_>, comparison: Cell<'_>, is_baseline: bool| {
+                if self.maker.compares() { sides(cell, comparison, is_baseline) } else { None }
+            };
             let cell = |key: &'_ CellKey| outline.get_key_value(key);
             let tables: Vec<ProfileRow> = target
                 .profile
                 .iter()
-                .filter_map(|key| Some(self.maker.profile_of_table(cell(key)?, false, &presence)))
+                .filter_map(|key| Some(self.maker.profile_of_table(cell(key)?, false, &presence, self.sides_of(&states, key))))
                 .collect();
             self.write_profile(&tables, &mut profile_writer, profile).await?;
             let consecutive = target.consecutive.iter().filter_map(|(key, before)| {
-                Some(self.maker.drift_of_table(cell(key)?, cell(before)?, false, &presence, &presence))
+                let (now, before) = (cell(key)?, cell(before)?);
+                let both = (&presence, &presence);
+                Some(self.maker.drift_of_table(now, before, false, both, sides(now, before, false)))
             });
             let against = target.baseline.iter().filter_map(|key| {
                 let comparison = self.comparison(baseline, key)?;
-                Some(self.maker.drift_of_table(cell(key)?, comparison, true, &presence, &baseline.presence))
+                let now = cell(key)?;
+                let both = (&presence, &baseline.presence);
+                Some(self.maker.drift_of_table(now, comparison, true, both, sides(now, comparison, true)))
             });
             let tables: Vec<DriftRow> = consecutive.chain(against).collect();
             self.write_drift(&tables, &mut drift_writer, drift).await?;

@@ -3,6 +3,7 @@
 //! | module | holds |
 //! |---|---|
 //! | [`plan`] | what is read, and what of the ledger stays |
+//! | [`touched`] | the windows of stored rows that others change: later labels, repeated requests |
 //! | [`read`], [`isolate`], [`spool`] | the scans, what of them fails, and their states on the way into the ledger |
 //! | [`update`] | the commit of the ledger: the point at which a refresh has happened |
 //! | [`changed`], [`cells`], [`rows`], [`metrics`] | from the ledger to the metric tables |
@@ -24,6 +25,7 @@ mod read;
 mod rows;
 mod run;
 mod spool;
+mod touched;
 mod update;
 mod vacuum;
 

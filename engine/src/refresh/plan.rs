@@ -9,6 +9,7 @@ use limno_sql::source::{SourceVersion, active_files, stored_name};
 use limno_sql::window::{Granularity, Spans, Window, unit};
 
 use super::isolate::Trouble;
+use super::touched::{Looking, Touch};
 use crate::change::{ChangeSet, LoggedTime, change_set};
 use crate::ledger::{BaselineMark, Ledger, LedgerRow, Role, TableMark, Watermark};
 use crate::monitor::BoundMonitor;
@@ -139,6 +140,7 @@ impl RefreshPlan {
     /// # Errors
     /// When a log does not read.
     pub async fn make(
+        looking: Looking<'_>,
         monitor: &BoundMonitor,
         ledger: &Ledger,
         full: Option<String>,
@@ -166,6 +168,15 @@ impl RefreshPlan {
             (None, ChangeSet::Everything { reason }) => Some(reason.clone()),
             _ => reason,
         };
+        // Rows that are there already and whose label or whose twin came later.
+        let touched = match (&reason, before) {
+            (None, Some(before)) => looking.touched(monitor, before, &changes).await?,
+            _ => Touch::Spans(Spans::none()),
+        };
+        let (reason, touched) = match touched {
+            Touch::Everything { reason: why } => (reason.or(Some(why)), Spans::none()),
+            Touch::Spans(spans) => (reason, spans),
+        };
         let definitions = Definitions::of(monitor);
         let mut plan = Self {
             mode: Mode::Incremental,
@@ -179,13 +190,17 @@ impl RefreshPlan {
             watermark: Watermark {
                 columns: definitions.columns.clone(),
                 slices: definitions.slices.clone(),
+                labels: monitor.labels.as_ref().map(TableMark::of).transpose()?,
+                payload_schema: monitor.source.payload_schema(),
                 ..Watermark::new(scope, unit, TableMark::of(&monitor.source)?)
             },
             definitions,
             is_due: true,
         };
         match (reason, before) {
-            (None, Some(before)) => plan.incremental(monitor, before, changes, (time.as_ref(), states_from)).await?,
+            (None, Some(before)) => {
+                plan.incremental(monitor, before, (changes, touched), (time.as_ref(), states_from)).await?;
+            },
             (reason, _) => plan.full(monitor, (time.as_ref(), states_from), reason.unwrap_or_default()).await?,
         }
         plan.baseline(monitor, before).await?;
@@ -264,8 +279,8 @@ impl RefreshPlan {
             (read, counted) = (Some(later), Some(both));
         }
         if counted.as_ref().is_none_or(|files| !files.is_empty()) {
-            let (columns, slices) = (Vec::new(), Vec::new());
-            let query = StateQuery { within: Within::Only(early.clone()), columns, slices, ..query.clone() };
+            let (measures, slices) = (Vec::new(), Vec::new());
+            let query = StateQuery { within: Within::Only(early.clone()), measures, slices, ..query.clone() };
             let what = "rows of windows that are left out".to_owned();
             self.parts.push(Part::new(Role::Input, what, query, Takes::Nothing, counted).await?);
         }
@@ -280,7 +295,7 @@ impl RefreshPlan {
         &mut self,
         monitor: &BoundMonitor,
         before: &Watermark,
-        changes: ChangeSet,
+        (changes, touched): (ChangeSet, Spans),
         (time, states_from): (Option<&LoggedTime>, Option<i64>),
     ) -> Result<()> {
         let (is_new_column, is_new_slice) = {
@@ -311,6 +326,7 @@ impl RefreshPlan {
             ChangeSet::Rows { added, dirty } => (added, dirty),
             _ => (Vec::new(), Spans::none()),
         };
+        dirty.extend(&touched);
         dirty.extend(&before.pending_spans());
         dirty.coarsen(MOST_SPANS);
         let (dirty, skipped) = match before.states_from {

@@ -84,7 +84,7 @@ fn maps<'a>(values: impl Iterator<Item = Option<&'a Numbers>>) -> ArrayRef {
             builder.values().append_value(*number);
         }
         // Each key has a value, so the two builders never differ in length.
-        let _ = builder.append(numbers.is_some());
+        builder.append(numbers.is_some()).unwrap_or_default();
     }
     Arc::new(builder.finish())
 }

@@ -16,6 +16,7 @@ use super::plan::{Mode, RefreshPlan, logged_time};
 use super::read::{Completeness, Reader, Seen};
 use super::rows::RowMaker;
 use super::spool::Spool;
+use super::touched::Looking;
 use super::update::{Committed, Touched, Update};
 use crate::ledger::{Ledger, TableMark};
 use crate::monitor::{BoundMonitor, Places};
@@ -78,7 +79,7 @@ impl Refresh<'_> {
         let asked = full.then(|| "it was asked for".to_owned());
         let (ledger, reason) = self.ledger(asked).await?;
         let states_from = self.full_from(&ledger, full).await?;
-        RefreshPlan::make(self.monitor, &ledger, reason, states_from).await
+        RefreshPlan::make(self.looking(), self.monitor, &ledger, reason, states_from).await
     }
 
     /// From when on a refresh that makes all states anew makes them. Someone who asks for all gets all that the table has,
@@ -145,7 +146,7 @@ impl Refresh<'_> {
             return Ok(Refreshed::Overtaken);
         }
         let states_from = self.full_from(&ledger, is_asked).await?;
-        let mut plan = RefreshPlan::make(self.monitor, &ledger, reason, states_from).await?;
+        let mut plan = RefreshPlan::make(self.looking(), self.monitor, &ledger, reason, states_from).await?;
         let config = self.monitor.metrics_definition();
         let monitor_version = match ledger.configuration() {
             Some((version, digest)) if digest == config => version,
@@ -233,17 +234,23 @@ impl Refresh<'_> {
         let baseline = watermark.baseline.as_ref().zip(self.monitor.baseline.as_ref());
         is_behind(&watermark.source, &self.monitor.source)
             || baseline.is_some_and(|(mark, baseline)| is_behind(&mark.table, &baseline.source))
+            || watermark.labels.as_ref().zip(self.monitor.labels.as_ref()).is_some_and(|(mark, labels)| is_behind(mark, labels))
     }
 
     /// Whether a table has got another version since it was opened.
     async fn has_moved(&self) -> bool {
-        let sources = [Some(&self.monitor.source), self.monitor.baseline.as_ref().map(|baseline| &baseline.source)];
+        let baseline = self.monitor.baseline.as_ref().map(|baseline| &baseline.source);
+        let sources = [Some(&self.monitor.source), baseline, self.monitor.labels.as_ref()];
         for table in sources.into_iter().flatten().filter_map(|source| source.delta.as_ref()) {
             if table.get_latest_version().await.is_ok_and(|latest| Some(latest) != table.version()) {
                 return true;
             }
         }
         false
+    }
+
+    const fn looking(&self) -> Looking<'_> {
+        Looking { context: self.context, executor: self.executor }
     }
 
     fn unit(&self) -> Option<Granularity> {

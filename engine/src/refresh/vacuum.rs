@@ -9,7 +9,6 @@ use chrono::{DateTime, TimeDelta, Utc};
 use datafusion::prelude::SessionContext;
 use deltalake::kernel::Add;
 use futures::StreamExt;
-use limno_metrics::schema::{drift_schema, profile_schema};
 use limno_sql::window::{Spans, Window};
 
 use super::changed::{STATES_FROM, Written, clock_of, is_current};
@@ -59,10 +58,10 @@ impl Vacuum<'_> {
                 (vacuumed.states_from, vacuumed.states) = self.states(from).await?;
             }
             if let Some(from) = retention.rows.and_then(|age| self.from(age)) {
-                let model_id = self.monitor.model_id();
+                let (profile_schema, drift_schema) = self.monitor.schemas();
                 vacuumed.rows_from = DateTime::from_timestamp_micros(from);
-                vacuumed.rows += self.rows(&self.places.profile, &profile_schema(model_id), from).await?;
-                vacuumed.rows += self.rows(&self.places.drift, &drift_schema(model_id), from).await?;
+                vacuumed.rows += self.rows(&self.places.profile, &profile_schema, from).await?;
+                vacuumed.rows += self.rows(&self.places.drift, &drift_schema, from).await?;
             }
         }
         let Places { profile, drift, ledger, alerts, refreshes, .. } = self.places;
@@ -143,10 +142,10 @@ impl Vacuum<'_> {
             writer.write(to_batch(&[watermark.to_row()?], &watermark.unit)?).await?;
             changes.added.extend(writer.finish(Some(ledger::WATERMARK)).await?);
             if let Some(version) = ledger.table.commit(&SCHEMA, changes).await? {
-                let model_id = self.monitor.model_id();
+                let (profile_schema, drift_schema) = self.monitor.schemas();
                 let versions = (ledger.table.version(), version);
-                self.follow(&self.places.profile, &profile_schema(model_id), versions, from).await?;
-                self.follow(&self.places.drift, &drift_schema(model_id), versions, from).await?;
+                self.follow(&self.places.profile, &profile_schema, versions, from).await?;
+                self.follow(&self.places.drift, &drift_schema, versions, from).await?;
                 return Ok((at, gone));
             }
         }

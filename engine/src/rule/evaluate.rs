@@ -208,7 +208,7 @@ mod tests {
     use limno_metrics::column::ColumnKind;
     use limno_metrics::drift::{ColumnDrift, KolmogorovSmirnov, Test};
     use limno_metrics::profile::ColumnProfile;
-    use limno_metrics::schema::{DRIFT_BASELINE, drift_schema, profile_schema};
+    use limno_metrics::schema::{DRIFT_BASELINE, Shape, drift_schema, profile_schema};
 
     use super::*;
     use crate::config::{Config, ProcessEnv};
@@ -230,6 +230,7 @@ mod tests {
             current: ColumnProfile { count: 100, ..ColumnProfile::default() },
             comparison: ColumnProfile::default(),
             drift,
+            sides: None,
             non_null_delta: None,
             window_complete: Some(true),
         }
@@ -243,8 +244,8 @@ mod tests {
              [[monitor.m.rule]]\nname = \"r\"\n{rule}\n"
         );
         let config = Config::parse(&text, "limno.toml", &ProcessEnv).unwrap();
-        let drift = drift_batch(&drift_schema(None), rows, 0).unwrap();
-        let profile = profile_batch(&profile_schema(None), &[], 0).unwrap();
+        let drift = drift_batch(&drift_schema(&Shape::default()), rows, 0).unwrap();
+        let profile = profile_batch(&profile_schema(&Shape::default()), &[], 0).unwrap();
         let on = Evaluation {
             profile: &Rows::new(profile, "log_type", None).unwrap(),
             drift: &Rows::new(drift, "drift_type", None).unwrap(),

@@ -14,7 +14,7 @@ use polars::prelude::{
 
 use super::*;
 use crate::ColumnState;
-use crate::schema::{drift_schema, profile_schema};
+use crate::schema::{Shape, drift_schema, profile_schema};
 
 const ROWS: usize = 10_000;
 
@@ -347,8 +347,8 @@ fn the_columns_are_those_of_the_metric_tables() {
     let frame = frame(0.0);
     let options = FrameOptions::default();
     for (ours, schema) in [
-        (profile(&frame, &options).unwrap(), profile_schema(None)),
-        (drift(&frame, &frame, &options).unwrap(), drift_schema(None)),
+        (profile(&frame, &options).unwrap(), profile_schema(&Shape::default())),
+        (drift(&frame, &frame, &options).unwrap(), drift_schema(&Shape::default())),
     ] {
         let names = schema.fields().iter().filter(|field| !others.contains(&field.name().as_str()));
         let names: Vec<String> = names

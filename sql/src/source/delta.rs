@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use datafusion::catalog::TableProvider;
 use datafusion::prelude::SessionContext;
 use deltalake::kernel::transaction::{PROTOCOL, TransactionError};
 use deltalake::kernel::{Add, Protocol};
@@ -31,7 +32,8 @@ pub(super) async fn open_at(context: &SessionContext, uri: &str, path: &Path, ve
         version: table.version().unwrap_or_default(),
     };
     let provider = table.table_provider().await?;
-    Ok(Source { uri: uri.to_owned(), version, provider, views: Vec::new(), delta: Some(Arc::new(table)) })
+    let base = Arc::clone(&provider) as Arc<dyn TableProvider>;
+    Ok(Source { uri: uri.to_owned(), version, base, provider, views: Vec::new(), delta: Some(Arc::new(table)) })
 }
 
 /// Refuses a table that asks its readers for more than ours can do, and names what.

@@ -37,6 +37,8 @@ pub struct Source {
     pub version: SourceVersion,
     /// Its rows, through all views.
     pub provider: Arc<dyn TableProvider>,
+    /// Its own rows.
+    pub base: Arc<dyn TableProvider>,
     /// What is made of the table's own rows, in this order.
     pub views: Vec<View>,
     /// The Delta table at that version; `None` for files.
@@ -154,17 +156,37 @@ impl Source {
             uri: self.uri.clone(),
             message: "only the files of a Delta table can be told apart".to_owned(),
         })?;
-        let mut provider: Arc<dyn TableProvider> = table.table_provider().with_adds(files).await?;
+        let base: Arc<dyn TableProvider> = table.table_provider().with_adds(files).await?;
+        let mut provider = Arc::clone(&base);
         for view in &self.views {
             provider = view.over(provider)?;
         }
-        Ok(Self { provider, ..self.clone() })
+        Ok(Self { base, provider, ..self.clone() })
     }
 
     /// Whether the rows are those of a log, of which not every one is measured.
     #[must_use]
     pub fn has_outcomes(&self) -> bool {
         self.views.iter().any(View::has_outcomes)
+    }
+
+    /// The columns of a log of requests, as text by which they can be found again; `None` for other tables.
+    #[must_use]
+    pub fn payload_schema(&self) -> Option<String> {
+        self.views.iter().find_map(View::payload_schema)
+    }
+
+    /// The same rows before one of the views, and those that follow it.
+    ///
+    /// # Errors
+    /// When a view does not fit the table, which would be a defect.
+    pub fn before_view(&self, is_end: impl Fn(&View) -> bool) -> Result<Self> {
+        let views: Vec<View> = self.views.iter().take_while(|view| !is_end(view)).cloned().collect();
+        let mut provider = Arc::clone(&self.base);
+        for view in &views {
+            provider = view.over(provider)?;
+        }
+        Ok(Self { provider, views, ..self.clone() })
     }
 
     /// Of a log, the expression that describes a row that cannot be measured, for a table of such rows.
@@ -281,7 +303,7 @@ async fn open_files(context: &SessionContext, uri: &str, path: &Path) -> Result<
     files.sort_unstable();
     let provider = Arc::new(ListingTable::try_new(config).map_err(unreadable)?);
     let version = SourceVersion::Files { listing: files.join("\n") };
-    Ok(Source { uri: uri.to_owned(), version, provider, views: Vec::new(), delta: None })
+    Ok(Source { uri: uri.to_owned(), version, base: Arc::clone(&provider) as _, provider, views: Vec::new(), delta: None })
 }
 
 fn extension_of(path: &Path) -> Option<String> {

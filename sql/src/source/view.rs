@@ -45,6 +45,12 @@ impl View {
         }
     }
 
+    pub(super) const fn payload_schema(&self) -> Option<String> {
+        match self {
+            Self::Labels(_) => None,
+        }
+    }
+
     pub(super) const fn refused_items(&self) -> Option<Expr> {
         match self {
             Self::Labels(_) => None,

@@ -1,7 +1,7 @@
 //! The metric tables' columns as other readers of Delta see them.
 
 use arrow::datatypes::{DataType, SchemaRef, TimeUnit};
-use limno_metrics::schema::{drift_schema, profile_schema};
+use limno_metrics::schema::{Shape, drift_schema, profile_schema};
 use serde_json::{Value, json};
 
 use crate::support_run::Place;
@@ -33,8 +33,8 @@ fn delta_field(name: &str, data_type: &DataType) -> Value {
 /// The metric tables have exactly the columns that the schema says, as any reader of Delta sees them.
 pub(super) fn check_schemas(place: &Place, name: &str) {
     let schemas: [(_, SchemaRef); 2] = [
-        (format!("{name}_profile_metrics"), profile_schema(Some("model_version"))),
-        (format!("{name}_drift_metrics"), drift_schema(Some("model_version"))),
+        (format!("{name}_profile_metrics"), profile_schema(&Shape::of_model(Some("model_version")))),
+        (format!("{name}_drift_metrics"), drift_schema(&Shape::of_model(Some("model_version")))),
     ];
     for (table, schema) in schemas {
         let log = place.path(&format!("monitoring/{table}/_delta_log/{:020}.json", 0));
