@@ -10,6 +10,7 @@
 //! | [`window`] | granularities, calendars, windows |
 //! | [`expression`] | slicing expressions: one scalar SQL expression and nothing else |
 //! | [`functions`] | `column_state`, `column_merge`, `window_start` |
+//! | [`payload`] | payload tables of model serving, unpacked to one row a prediction |
 //! | [`plan`] | the one logical plan of a refresh, and the rows of states that it yields |
 //! | [`executor`] | the seam behind which a plan runs |
 //! | [`catalog`] | metric tables for `limno sql` |
@@ -19,6 +20,7 @@ mod error;
 pub mod executor;
 pub mod expression;
 pub mod functions;
+pub mod payload;
 pub mod plan;
 pub mod session;
 pub mod source;
