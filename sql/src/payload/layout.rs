@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use arrow::datatypes::{DataType, Schema, TimeUnit};
+use arrow::datatypes::{DataType, Schema};
 
 use crate::{Error, Result};
 
@@ -163,7 +163,7 @@ impl fmt::Display for Layout {
 
 #[cfg(test)]
 mod tests {
-    use arrow::datatypes::Field;
+    use arrow::datatypes::{Field, TimeUnit};
 
     use super::*;
 

@@ -170,7 +170,7 @@ impl Rows {
     pub(super) fn read_row(&mut self, json: &mut Json<'_>, peek: Peek, row: usize) -> Result<(), Fault> {
         match peek {
             Peek::Object if !self.is_keyless() => return self.read_object(json, row),
-            Peek::Array if !self.takes_lists() && !(self.is_keyless() && self.takes_json()) => {
+            Peek::Array if !self.takes_arrays() => {
                 return self.read_list(json, row);
             }
             Peek::Object if !self.takes_json() => {
@@ -187,9 +187,9 @@ impl Rows {
         Ok(())
     }
 
-    /// Whether a row that is a list is the value of the one column.
-    fn takes_lists(&self) -> bool {
-        matches!(self.types.as_slice(), [PayloadType::List(_)])
+    /// Whether a row that is a list is the value of the one column, not the values of the columns by position.
+    fn takes_arrays(&self) -> bool {
+        matches!(self.types.as_slice(), [PayloadType::List(_)]) || (self.is_keyless() && self.takes_json())
     }
 
     /// Whether the one column takes any value as text.

@@ -30,7 +30,7 @@ struct Spec {
 #[derive(Deserialize)]
 struct SpecType {
     r#type: String,
-    items: Option<Box<SpecType>>,
+    items: Option<Box<Self>>,
     #[serde(rename = "tensor-spec")]
     tensor: Option<TensorSpec>,
 }
