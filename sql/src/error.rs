@@ -56,6 +56,12 @@ pub enum Error {
         /// Their names.
         features: String,
     },
+    /// A payload table, or a description of its columns, that is none.
+    #[error("{message}")]
+    Payload {
+        /// What is wrong with it.
+        message: String,
+    },
     /// A plan that could not be made or run.
     #[error(transparent)]
     DataFusion(Box<DataFusionError>),

@@ -10,6 +10,7 @@
 //! | [`window`] | granularities, calendars, windows |
 //! | [`expression`] | slicing expressions: one scalar SQL expression and nothing else |
 //! | [`functions`] | `numeric_state` and its like, `measure_merge`, `window_start` |
+//! | [`payload`] | payload tables of model serving, unpacked to one row a prediction |
 //! | [`plan`] | the one logical plan of a refresh, and the rows of states that it yields |
 //! | [`executor`] | the seam behind which a plan runs |
 //! | [`dialect`] | Spark's SQL for DataFusion's planner |
@@ -21,6 +22,7 @@ mod error;
 pub mod executor;
 pub mod expression;
 pub mod functions;
+pub mod payload;
 pub mod plan;
 pub mod session;
 pub mod source;
