@@ -21,13 +21,14 @@ use futures::{Stream, StreamExt, TryStreamExt};
 use crate::executor::PlanExecutor;
 use crate::expression::SliceExpression;
 use crate::functions::{measure_state, to_instant, window_start};
+use crate::payload::Outcome;
 use crate::source::Source;
 use crate::window::{Calendar, Granularity, Spans};
 use crate::{Error, Result};
 
 pub use measure::{Measure, MeasureOptions, field_of, leaves};
 use rows::Whole;
-pub use rows::{EncodedRow, Outcome, SliceOf, StateRow};
+pub use rows::{EncodedRow, SliceOf, StateRow};
 
 const WINDOW: &str = "__window";
 const MODEL: &str = "__model";
@@ -275,12 +276,10 @@ impl StateQuery {
                     .filter(|models| models.is_valid(row))
                     .map(|models| models.as_string::<i32>().value(row).to_owned()),
                 slice,
-                outcome: Outcome::of(
-                    outcomes
-                        .as_ref()
-                        .filter(|outcomes| outcomes.is_valid(row))
-                        .map(|outcomes| outcomes.as_string::<i32>().value(row)),
-                ),
+                outcome: outcomes
+                    .as_ref()
+                    .filter(|outcomes| outcomes.is_valid(row))
+                    .map(|outcomes| Outcome::of(outcomes.as_string::<i32>().value(row))),
                 rows: u64::try_from(counts.value(row)).unwrap_or(0),
                 states: encoded,
             });

@@ -5,7 +5,8 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use futures::StreamExt;
 use limno_sql::executor::PlanExecutor;
-use limno_sql::plan::{EncodedRow, Measure, MeasureOptions, Outcome, StateQuery};
+use limno_sql::payload::Outcome;
+use limno_sql::plan::{EncodedRow, Measure, MeasureOptions, StateQuery};
 use limno_sql::window::{Calendar, Granularity};
 
 use super::isolate::{Trouble, is_of_data};
@@ -186,13 +187,10 @@ impl Reader<'_> {
             return;
         }
         match row.outcome {
-            Outcome::Measured => {}
-            Outcome::Status => seen.rows_of_other_status += row.rows,
-            Outcome::Duplicate => seen.duplicates += row.rows,
-            Outcome::Malformed => seen.malformed += row.rows,
-        }
-        if row.outcome != Outcome::Measured {
-            return;
+            None => {}
+            Some(Outcome::Status) => return seen.rows_of_other_status += row.rows,
+            Some(Outcome::Duplicate) => return seen.duplicates += row.rows,
+            Some(Outcome::Malformed) => return seen.malformed += row.rows,
         }
         seen.rows += row.rows;
         if self.completeness.is_some() && row.window.is_none() {
@@ -238,7 +236,7 @@ fn spread(
     definitions: &Definitions,
     spool: &mut Spool,
 ) -> Result<()> {
-    if row.outcome != Outcome::Measured {
+    if row.outcome.is_some() {
         return refuse(&row, query, role, definitions, spool);
     }
     let slice = row.slice.map(|slice| (query.slices[slice.expression].key.clone(), slice.value));
@@ -287,7 +285,7 @@ fn refuse(
     definitions: &Definitions,
     spool: &mut Spool,
 ) -> Result<()> {
-    if row.outcome != Outcome::Malformed || row.slice.is_some() {
+    if row.outcome != Some(Outcome::Malformed) || row.slice.is_some() {
         return Ok(());
     }
     for (measure, state) in query.measures.iter().zip(&row.states).filter(|(measure, _)| measure.name == QUARANTINE) {

@@ -12,6 +12,7 @@
 //! | `json`, `column` | JSON pulled value by value into Arrow |
 //! | `rows`, `request`, `response` | the shapes of requests and responses |
 //! | `unpack`, `function` | the kernel, and the SQL function around it |
+//! | `quarantine` | rows that do not unpack, described for a table of their own |
 //! | `repeat` | calls that the log has more than once |
 //! | `view` | the plan |
 
@@ -20,6 +21,7 @@ mod function;
 mod infer;
 mod json;
 mod layout;
+mod quarantine;
 mod repeat;
 mod request;
 mod response;
@@ -34,6 +36,7 @@ mod tests;
 
 pub use infer::Inference;
 pub use layout::Layout;
+pub use quarantine::{QuarantinedRow, quarantined};
 pub use repeat::repeated_windows;
 pub use schema::{INPUT, PREDICTION, PayloadColumn, PayloadSchema, PayloadType, ScalarType, Side};
 pub use unpack::{Outcome, Unpacked, Unpacker};

@@ -15,7 +15,7 @@ use super::view::HIDDEN_COLUMNS;
 use super::{request, response};
 
 /// What became of a row; null for one that is good.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Outcome {
     /// Its status is none of those that are kept. It is not parsed.
     Status,
@@ -34,6 +34,13 @@ impl Outcome {
             Self::Duplicate => "duplicate",
             Self::Malformed => "malformed",
         }
+    }
+
+    /// Reads what [`as_str`](Self::as_str) wrote; any other text is of a row that is not good either.
+    #[must_use]
+    pub fn of(text: &str) -> Self {
+        let known = [Self::Status, Self::Duplicate].into_iter().find(|outcome| outcome.as_str() == text);
+        known.unwrap_or(Self::Malformed)
     }
 }
 

@@ -6,6 +6,7 @@ use std::collections::btree_map::Entry;
 use limno_metrics::MeasureState;
 
 use crate::Result;
+use crate::payload::Outcome;
 
 /// All states over one group of rows.
 #[derive(Debug, Clone)]
@@ -16,8 +17,8 @@ pub struct StateRow {
     pub model: Option<String>,
     /// The slice; `None` for all rows.
     pub slice: Option<SliceOf>,
-    /// What became of the rows.
-    pub outcome: Outcome,
+    /// Of a log of requests, why the rows are not measured; `None` for those that are.
+    pub outcome: Option<Outcome>,
     /// Rows.
     pub rows: u64,
     /// One state for each measure of the query.
@@ -33,39 +34,12 @@ pub struct EncodedRow {
     pub model: Option<String>,
     /// The slice; `None` for all rows.
     pub slice: Option<SliceOf>,
-    /// What became of the rows.
-    pub outcome: Outcome,
+    /// Of a log of requests, why the rows are not measured; `None` for those that are.
+    pub outcome: Option<Outcome>,
     /// Rows.
     pub rows: u64,
     /// One state for each measure of the query, as [`MeasureState::encode`] writes it.
     pub states: Vec<Vec<u8>>,
-}
-
-/// What became of a row on its way from a log of requests.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Outcome {
-    /// It is measured, as are all rows of tables that are no log of requests.
-    #[default]
-    Measured,
-    /// Its request had a status that is not looked at.
-    Status,
-    /// It repeats another one.
-    Duplicate,
-    /// It could not be parsed.
-    Malformed,
-}
-
-impl Outcome {
-    /// Reads the text that a view of a log gives a row; none is a row that is measured.
-    #[must_use]
-    pub fn of(text: Option<&str>) -> Self {
-        match text {
-            None => Self::Measured,
-            Some("status") => Self::Status,
-            Some("duplicate") => Self::Duplicate,
-            Some(_) => Self::Malformed,
-        }
-    }
 }
 
 impl EncodedRow {
@@ -111,7 +85,7 @@ pub(super) struct Whole {
 }
 
 /// Window, model and outcome.
-type GroupKey = (Option<i64>, Option<String>, Outcome);
+type GroupKey = (Option<i64>, Option<String>, Option<Outcome>);
 
 impl Whole {
     pub(super) fn add(&mut self, part: &EncodedRow) -> Result<()> {

@@ -22,6 +22,7 @@ use deltalake::kernel::Add;
 use futures::TryStreamExt;
 use url::Url;
 
+use crate::payload::PayloadOptions;
 use crate::{Error, Result};
 
 pub use delta::{active_files, stored_name};
@@ -167,13 +168,19 @@ impl Source {
     /// Whether the rows are those of a log, of which not every one is measured.
     #[must_use]
     pub fn has_outcomes(&self) -> bool {
-        self.views.iter().any(View::has_outcomes)
+        self.payload().is_some()
     }
 
     /// The columns of a log of requests, as text by which they can be found again; `None` for other tables.
     #[must_use]
     pub fn payload_schema(&self) -> Option<String> {
-        self.views.iter().find_map(View::payload_schema)
+        serde_json::to_string(&self.payload()?.schema).ok()
+    }
+
+    /// How a log of requests is unpacked; `None` for other tables.
+    #[must_use]
+    pub fn payload(&self) -> Option<&Arc<PayloadOptions>> {
+        self.views.iter().find_map(View::payload)
     }
 
     /// The same rows before one of the views, and those that follow it.

@@ -7,10 +7,13 @@ use datafusion::logical_expr::Expr;
 
 use super::labels::LabelJoin;
 use crate::Result;
+use crate::payload::{PayloadOptions, quarantined, unpacked};
 
 /// A view of a table's rows.
 #[derive(Debug, Clone)]
 pub enum View {
+    /// Requests and responses of a model server, unpacked to a row for each prediction.
+    Payload(Arc<PayloadOptions>),
     /// With labels from another table.
     Labels(Arc<LabelJoin>),
 }
@@ -19,6 +22,10 @@ impl std::fmt::Display for View {
     /// What its rows depend on beside the tables' own.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
+            Self::Payload(options) => {
+                let PayloadOptions { layout, schema, statuses, calendar, unit } = options.as_ref();
+                write!(f, "payload {layout:?} {schema} {statuses:?} {calendar:?} {unit}")
+            }
             Self::Labels(join) => {
                 let LabelJoin { labels, on, label, latest_by } = join.as_ref();
                 write!(f, "labels {} {on:?} {label:?} {latest_by:?}", labels.uri)
@@ -34,26 +41,21 @@ impl View {
     /// When it does not fit them.
     pub(super) fn over(&self, inner: Arc<dyn TableProvider>) -> Result<Arc<dyn TableProvider>> {
         match self {
+            Self::Payload(options) => unpacked(inner, options),
             Self::Labels(join) => join.over(inner),
         }
     }
 
-    /// Whether not every row of it is measured.
-    pub(super) const fn has_outcomes(&self) -> bool {
+    /// How a log of requests is unpacked.
+    pub(super) const fn payload(&self) -> Option<&Arc<PayloadOptions>> {
         match self {
-            Self::Labels(_) => false,
-        }
-    }
-
-    pub(super) const fn payload_schema(&self) -> Option<String> {
-        match self {
+            Self::Payload(options) => Some(options),
             Self::Labels(_) => None,
         }
     }
 
-    pub(super) const fn refused_items(&self) -> Option<Expr> {
-        match self {
-            Self::Labels(_) => None,
-        }
+    /// Of rows that cannot be measured, the description; null for the others.
+    pub(super) fn refused_items(&self) -> Option<Expr> {
+        self.payload().map(|_| quarantined())
     }
 }
