@@ -17,7 +17,7 @@ use limno_metrics::column::{ColumnKind, ColumnOptions};
 use limno_sql::{
     executor::LocalExecutor,
     expression::parse_slice,
-    plan::{SliceOf, StateQuery, TimeColumn, Within},
+    plan::{Measure, SliceOf, StateQuery, TimeColumn, Within},
     session::{self, SessionOptions},
     source::Source,
     window::Calendar,

@@ -14,7 +14,7 @@ const MICROS_A_MILLI: i64 = 1000;
 pub struct LoggedTime {
     /// The name under which the column's statistics are stored.
     pub column: String,
-    /// Its type.
+    /// Its type; integers are milliseconds since the epoch.
     pub data_type: DataType,
     /// Whether files are kept apart by it.
     pub is_partition: bool,
@@ -36,13 +36,19 @@ impl LoggedTime {
         if rows == Some(0) {
             return Some(Spans::none());
         }
-        if !matches!(self.data_type, DataType::Timestamp(..) | DataType::Date32 | DataType::Date64) {
+        if !matches!(self.data_type, DataType::Timestamp(..) | DataType::Date32 | DataType::Date64 | DataType::Int64) {
             // The order of texts is not that of the instants that they name, and long ones are cut.
             return None;
         }
         let nulls = statistics["nullCount"][&self.column].as_i64();
         let mut spans = if nulls == Some(0) { Spans::none() } else { Spans::without_time() };
-        let bound = |which: &str| self.instant(statistics[which][&self.column].as_str()?);
+        let bound = |which: &str| {
+            let value = &statistics[which][&self.column];
+            match self.data_type {
+                DataType::Int64 => value.as_i64()?.checked_mul(MICROS_A_MILLI),
+                _ => self.instant(value.as_str()?),
+            }
+        };
         match (bound("minValues"), bound("maxValues")) {
             (Some(least), Some(greatest)) => {
                 let is_cut = greatest % MICROS_A_MILLI == 0 && matches!(self.data_type, DataType::Timestamp(..));

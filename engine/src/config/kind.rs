@@ -5,7 +5,7 @@ use limno_sql::window::Granularity;
 
 use super::Located;
 use super::labels::{LabelsConfig, read_labels};
-use super::log::{LogFormat, PayloadConfig, MODEL_ID, PREDICTION, REQUEST_TIME, read_format};
+use super::log::{LogFormat, MODEL_ID, PREDICTION, PayloadConfig, REQUEST_TIME, read_format};
 use super::problem::quoted;
 use super::raw::{Section, Value, choice};
 use super::rule::read_granularity;
@@ -70,9 +70,7 @@ impl MonitorKind {
     /// The column of the truth, in the table itself or in that of labels.
     pub fn label(&self) -> Option<&Located<String>> {
         match self {
-            Self::InferenceLog { label, labels, .. } => {
-                labels.as_ref().map(|labels| &labels.label).or(label.as_ref())
-            }
+            Self::InferenceLog { label, labels, .. } => labels.as_ref().map(|labels| &labels.label).or(label.as_ref()),
             Self::Snapshot | Self::TimeSeries { .. } => None,
         }
     }

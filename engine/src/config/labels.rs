@@ -21,7 +21,8 @@ pub struct LabelsConfig {
 pub(super) fn read_labels(value: &Value<'_>) -> Option<LabelsConfig> {
     let mut section = value.section()?;
     let table = section.require("table", "the table of labels: a URI or a path").and_then(|value| value.text());
-    let on = section.require("on", "the columns that say which row a label belongs to").and_then(|value| read_on(&value));
+    let on =
+        section.require("on", "the columns that say which row a label belongs to").and_then(|value| read_on(&value));
     let label = section.require("label", "the column of the labels").and_then(|value| value.text());
     let latest_by = section.take("latest_by").map(|value| value.text());
     section.finish();

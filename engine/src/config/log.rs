@@ -15,8 +15,8 @@ pub enum LogFormat {
 /// `format = "payload"`: what is known of the requests.
 #[derive(Debug, Clone)]
 pub struct PayloadConfig {
-    /// Columns of requests and responses with their Spark types, if the user says them.
-    pub columns: Option<Vec<(Located<String>, String)>>,
+    /// Columns of requests, and of responses, with their Spark types, if the user says them.
+    pub columns: Option<(Vec<(Located<String>, String)>, Vec<(Located<String>, String)>)>,
     /// The MLmodel file whose signature says them.
     pub signature: Option<Located<String>>,
     /// The statuses of requests that are looked at; those of success if none are given.
@@ -32,6 +32,7 @@ pub(super) const PREDICTION: &str = "prediction";
 pub(super) fn read_format(section: &mut Section<'_>) -> Option<LogFormat> {
     let format = section.take("format");
     let columns = section.take("schema");
+    let predictions = section.take("predictions");
     let signature = section.take("signature");
     let status_codes = section.take("status_codes");
     let is_payload = match &format {
@@ -39,7 +40,7 @@ pub(super) fn read_format(section: &mut Section<'_>) -> Option<LogFormat> {
         Some(value) => super::raw::choice(value, &[("rows", false), ("payload", true)])?,
     };
     if !is_payload {
-        for value in [&columns, &signature, &status_codes].into_iter().flatten() {
+        for value in [&columns, &predictions, &signature, &status_codes].into_iter().flatten() {
             value.report("has a meaning only with format = \"payload\"", None);
         }
         return Some(LogFormat::Rows);
@@ -48,9 +49,18 @@ pub(super) fn read_format(section: &mut Section<'_>) -> Option<LogFormat> {
         signature.report("says the columns a second time, beside schema", Some("leave one of the two out".to_owned()));
         return None;
     }
-    let columns = match columns {
-        None => None,
-        Some(value) => Some(read_columns(&value)?),
+    let columns = match (columns, predictions) {
+        (None, None) => None,
+        (Some(columns), Some(predictions)) => Some((read_columns(&columns)?, read_columns(&predictions)?)),
+        (Some(value), None) => {
+            let hint = "add predictions = { prediction = \"double\" }, or what the model answers with";
+            value.report("says the columns of requests, but predictions are missing", Some(hint.to_owned()));
+            return None;
+        }
+        (None, Some(value)) => {
+            value.report("says the columns of responses, but those of requests, schema, are missing", None);
+            return None;
+        }
     };
     let signature = match signature {
         None => None,

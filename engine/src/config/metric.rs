@@ -128,8 +128,7 @@ pub(super) fn read_metrics(value: &Value<'_>, monitor: &str) -> Vec<MetricConfig
 fn read_metric(value: &Value<'_>) -> Option<MetricConfig> {
     let mut section = value.section()?;
     let name = section.require("name", "a name for its column").and_then(|value| read_name(&value));
-    let kinds =
-        [("aggregate", MetricKind::Aggregate), ("derived", MetricKind::Derived), ("drift", MetricKind::Drift)];
+    let kinds = [("aggregate", MetricKind::Aggregate), ("derived", MetricKind::Derived), ("drift", MetricKind::Drift)];
     let kind =
         section.require("kind", "\"aggregate\", \"derived\" or \"drift\"").and_then(|value| choice(&value, &kinds));
     let columns = match section.take("columns") {
@@ -158,7 +157,8 @@ fn read_name(value: &Value<'_>) -> Option<Located<String>> {
         value.report("the name of a metric has letters, digits and underscores only, for it names a column", None);
         return None;
     }
-    let quality = [limno_metrics::schema::QualityColumns::Classification, limno_metrics::schema::QualityColumns::Regression];
+    let quality =
+        [limno_metrics::schema::QualityColumns::Classification, limno_metrics::schema::QualityColumns::Regression];
     let is_taken = quality.into_iter().any(|quality| {
         let shape = Shape { quality: Some(quality), ..Shape::default() };
         let has = |name: &str| {

@@ -133,6 +133,7 @@ fn the_example_of_the_manual_is_read_in_full() {
         label,
         prediction_proba,
         problem_type,
+        ..
     } = &monitor.kind
     else {
         panic!("an inference log");
@@ -142,7 +143,7 @@ fn the_example_of_the_manual_is_read_in_full() {
     assert_eq!(model_id.value, "model_version");
     assert_eq!(prediction.value, "predicted_delay");
     assert_eq!(label.as_ref().map(|l| l.value.as_str()), Some("arr_delay"));
-    assert_eq!(prediction_proba.as_ref().map(|p| p.line), Some(16));
+    assert_eq!(prediction_proba.as_ref().map(|p| p.columns()[0].line), Some(16));
     assert_eq!(*problem_type, ProblemType::Regression);
 
     let [rule] = monitor.rules.as_slice() else {

@@ -15,6 +15,7 @@ use limno_sql::source::{LabelJoin, Source, View};
 use super::bound::{BaselineColumn, BoundBaseline, BoundColumn, BoundMonitor};
 use super::columns::{column_options, is_profiled, select_columns, type_at};
 use super::metric::{Binding, bind_metrics};
+use super::payload::unpack;
 use super::quality::bind_quality;
 use crate::config::{
     Against, LabelsConfig, Located, MonitorConfig, MonitorKind, Probabilities, Problem, Problems, Roles, RuleConfig,
@@ -38,6 +39,12 @@ pub async fn bind(context: &SessionContext, config: &MonitorConfig, file: &str) 
         None => None,
     };
     let Some(mut source) = source else { return Err(Problems(problems).into()) };
+    if let Some(payload) = config.kind.payload() {
+        source = unpack(context, source, config, payload, file, &mut problems).await?;
+        if source.payload().is_none() {
+            return Err(Problems(problems).into());
+        }
+    }
     if let (Some(config), Some(labels)) = (labels_of(config), &labels) {
         source = with_labels(source, labels, config, file, &mut problems)?;
     }
@@ -205,8 +212,10 @@ fn check_roles(config: &MonitorConfig, file: &str, schema: &Schema, problems: &m
         &config.kind
     {
         let scores = prediction_proba.iter().flat_map(Probabilities::columns);
-        for column in
-            [Some(model_id), Some(prediction), label.as_ref(), sampling_fraction.as_ref()].into_iter().flatten().chain(scores)
+        for column in [Some(model_id), Some(prediction), label.as_ref(), sampling_fraction.as_ref()]
+            .into_iter()
+            .flatten()
+            .chain(scores)
         {
             check_column(column, file, schema, problems);
         }
@@ -226,7 +235,10 @@ fn check_timestamp(config: &MonitorConfig, file: &str, schema: &Schema, problems
 fn check_names(config: &MonitorConfig, file: &str, schema: &Schema, problems: &mut Vec<Problem>) {
     for field in schema.fields().iter().filter(|field| field.name().starts_with(':')) {
         if is_profiled(config, field.name()) {
-            let message = format!("column {:?} begins with a colon, as the names do that the metric tables have for themselves", field.name());
+            let message = format!(
+                "column {:?} begins with a colon, as the names do that the metric tables have for themselves",
+                field.name()
+            );
             let hint = format!("leave it out: columns.exclude = [{:?}]", field.name());
             problems.push(config.table.problem(file, message, Some(hint)));
         }

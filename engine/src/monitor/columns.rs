@@ -7,11 +7,15 @@ use limno_sql::plan::leaves;
 use super::bound::BoundColumn;
 use crate::config::{MonitorConfig, MonitorKind, Precision, ProblemType};
 
+/// The columns of a log of requests that tell one from another, and say nothing of many.
+const REQUEST_KEYS: [&str; 3] = ["request_id", "client_request_id", "row_id"];
+
 /// Those selected, less the ones that only say when and by whom. A field of a struct is also selected with its struct.
 pub(super) fn is_profiled(config: &MonitorConfig, column: &str) -> bool {
     // The timestamp and the model id are keys of every row; they are profiled only when asked for by name.
     let mut roles = [config.kind.timestamp(), config.kind.model_id()].into_iter().flatten();
-    config.columns.is_included(column) && (config.columns.include.is_some() || roles.all(|role| role.value != column))
+    let is_key = roles.any(|role| role.value == column) || (config.kind.is_payload() && REQUEST_KEYS.contains(&column));
+    config.columns.is_included(column) && (config.columns.include.is_some() || !is_key)
 }
 
 /// The profiled columns: those of the table in its order, each struct before its fields.
@@ -20,12 +24,17 @@ pub(super) fn select_columns(config: &MonitorConfig, schema: &Schema) -> Vec<Bou
     let mut columns: Vec<BoundColumn> = Vec::new();
     for field in schema.fields().iter().filter(|field| !is_hidden(field.name())) {
         let is_whole = is_profiled(config, field.name());
-        let excluded = |name: &str| config.columns.exclude.iter().any(|pattern| crate::config::glob_matches(&pattern.value, name));
+        let excluded =
+            |name: &str| config.columns.exclude.iter().any(|pattern| crate::config::glob_matches(&pattern.value, name));
         for (path, data_type) in leaves(field.name(), field.data_type()) {
             let name = path.join(".");
             // A column of this very name is the one that it means.
             let is_taken = path.len() > 1 && schema.field_with_name(&name).is_ok();
-            let is_selected = if path.len() == 1 { is_whole } else { (is_whole && !excluded(&name)) || is_profiled_field(config, &name) };
+            let is_selected = if path.len() == 1 {
+                is_whole
+            } else {
+                (is_whole && !excluded(&name)) || is_profiled_field(config, &name)
+            };
             if is_selected && !is_taken {
                 let options = column_options(config, &name, &data_type);
                 columns.push(BoundColumn { name, path, data_type: spark_type_name(&data_type), options });

@@ -60,7 +60,8 @@ impl BoundMetric {
     /// What its values depend on beside states.
     #[must_use]
     pub fn description(&self) -> String {
-        let definitions: Vec<_> = self.definitions.iter().map(|(column, definition)| (column, &definition.text)).collect();
+        let definitions: Vec<_> =
+            self.definitions.iter().map(|(column, definition)| (column, &definition.text)).collect();
         format!("{} {:?} {:?}", self.field, self.kind, definitions)
     }
 
@@ -72,7 +73,10 @@ impl BoundMetric {
         let Some(definition) = self.definitions.get(column).filter(|_| self.kind == MetricKind::Aggregate) else {
             return Ok(None);
         };
-        let answers = definition.parts.iter().map(|(measure, part)| Ok(part.answers([states.get(&measure.name).map(AsRef::as_ref)].into_iter())?));
+        let answers = definition
+            .parts
+            .iter()
+            .map(|(measure, part)| Ok(part.answers([states.get(&measure.name).map(AsRef::as_ref)].into_iter())?));
         let answers = answers.collect::<Result<Vec<_>>>()?;
         let batch = RecordBatch::try_new(Arc::clone(&definition.inputs), answers)?;
         self.evaluate(definition, &batch).map(Some)
@@ -137,7 +141,8 @@ impl BoundMetric {
     fn evaluate(&self, definition: &Definition, batch: &RecordBatch) -> Result<ArrayRef> {
         let values = definition.value.evaluate(batch)?.into_array(batch.num_rows())?;
         // What does not fit the column's type has no value there, as in Spark.
-        let values = cast_with_options(&values, self.field.data_type(), &CastOptions { safe: true, ..CastOptions::default() })?;
+        let values =
+            cast_with_options(&values, self.field.data_type(), &CastOptions { safe: true, ..CastOptions::default() })?;
         let Some(doubles) = arrow::array::AsArray::as_primitive_opt::<arrow::datatypes::Float64Type>(&values) else {
             return Ok(values);
         };
@@ -171,7 +176,11 @@ pub(super) fn bind_metrics(
     let in_order = by_kind.iter().flat_map(|kind| metrics.iter().filter(move |metric| metric.kind == *kind));
     for metric in in_order {
         let known = Shape {
-            profile: bound.iter().filter(|known| known.kind != MetricKind::Drift).map(|known| Arc::clone(&known.field)).collect(),
+            profile: bound
+                .iter()
+                .filter(|known| known.kind != MetricKind::Drift)
+                .map(|known| Arc::clone(&known.field))
+                .collect(),
             ..binding.shape.clone()
         };
         if known.model_id.as_deref() == Some(metric.name.value.as_str()) {
@@ -202,8 +211,13 @@ pub(super) fn bind_metrics(
 fn covered(metric: &MetricConfig, binding: &Binding<'_>, problems: &mut Vec<Problem>) -> Vec<String> {
     let mut covered: Vec<String> = Vec::new();
     for pattern in &metric.columns {
-        let fits = binding.profiled.iter().filter(|column| glob_matches(&pattern.value, column)).map(|column| (*column).to_owned());
-        let fits: Vec<String> = if pattern.value == TABLE_COLUMN { vec![TABLE_COLUMN.to_owned()] } else { fits.collect() };
+        let fits = binding
+            .profiled
+            .iter()
+            .filter(|column| glob_matches(&pattern.value, column))
+            .map(|column| (*column).to_owned());
+        let fits: Vec<String> =
+            if pattern.value == TABLE_COLUMN { vec![TABLE_COLUMN.to_owned()] } else { fits.collect() };
         if fits.is_empty() {
             let what = if is_glob(&pattern.value) { "no profiled column fits" } else { "no profiled column is named" };
             let hint = name_hint(&pattern.value, binding.profiled);

@@ -5,6 +5,7 @@ mod bound;
 mod columns;
 mod definition;
 mod metric;
+mod payload;
 mod quality;
 
 pub use bind::bind;
@@ -33,6 +34,8 @@ pub struct Places {
     pub alerts: String,
     /// Refreshes of all monitors with this output.
     pub refreshes: String,
+    /// The rows of a log of requests that could not be parsed.
+    pub quarantine: String,
     /// The file that a process locks while it refreshes the monitor.
     pub lock: String,
 }
@@ -49,19 +52,24 @@ impl Places {
             ledger: format!("{output}/{name}_ledger"),
             alerts: format!("{output}/{ALERTS}"),
             refreshes: format!("{output}/{REFRESHES}"),
+            quarantine: format!("{output}/{name}_quarantine"),
             lock: format!("{output}/.{name}.lock"),
         }
     }
 
     /// The tables under the names that queries use.
     #[must_use]
-    pub fn named(&self, monitor: &MonitorConfig) -> [(String, String); 5] {
-        [
+    pub fn named(&self, monitor: &MonitorConfig) -> Vec<(String, String)> {
+        let mut named = vec![
             (format!("{}_profile_metrics", monitor.name), self.profile.clone()),
             (format!("{}_drift_metrics", monitor.name), self.drift.clone()),
             (format!("{}_ledger", monitor.name), self.ledger.clone()),
             (ALERTS.to_owned(), self.alerts.clone()),
             (REFRESHES.to_owned(), self.refreshes.clone()),
-        ]
+        ];
+        if monitor.kind.is_payload() {
+            named.push((format!("{}_quarantine", monitor.name), self.quarantine.clone()));
+        }
+        named
     }
 }

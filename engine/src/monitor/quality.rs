@@ -46,15 +46,24 @@ pub(super) fn bind_quality(
         ProblemType::Classification => {
             for role in [prediction, label] {
                 if let Some(data_type) = type_of(role).filter(|data_type| !is_class(data_type)) {
-                    let message = format!("column {:?} has type {}, which has no classes", role.value, spark_type_name(data_type));
+                    let message = format!(
+                        "column {:?} has type {}, which has no classes",
+                        role.value,
+                        spark_type_name(data_type)
+                    );
                     problems.push(role.problem(file, message, None));
                 }
             }
             let scores = match prediction_proba {
                 None => Scores::None,
-                Some(Probabilities::Column(proba)) => {
-                    scores_of_column(proba, (positive_class.as_ref(), type_of(label)), file, schema, &mut inputs, problems)?
-                }
+                Some(Probabilities::Column(proba)) => scores_of_column(
+                    proba,
+                    (positive_class.as_ref(), type_of(label)),
+                    file,
+                    schema,
+                    &mut inputs,
+                    problems,
+                )?,
                 Some(Probabilities::Classes(classes)) => {
                     for (_, proba) in classes {
                         check_number(proba, file, schema, problems);

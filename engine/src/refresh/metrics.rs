@@ -502,7 +502,9 @@ impl MetricWriter<'_> {
     async fn write_drift(&self, rows: &[DriftRow], writer: &mut FileWriter, output: &mut Output) -> Result<()> {
         output.rows += rows.len() as u64;
         for rows in rows.chunks(ROWS_AT_ONCE) {
-            writer.write(drift_rows(self.maker.monitor, &output.schema, rows, self.maker.now.timestamp_micros())?).await?;
+            writer
+                .write(drift_rows(self.maker.monitor, &output.schema, rows, self.maker.now.timestamp_micros())?)
+                .await?;
         }
         Ok(())
     }
@@ -606,7 +608,9 @@ impl MetricWriter<'_> {
             let tables: Vec<ProfileRow> = target
                 .profile
                 .iter()
-                .filter_map(|key| Some(self.maker.profile_of_table(cell(key)?, false, &presence, self.sides_of(&states, key))))
+                .filter_map(|key| {
+                    Some(self.maker.profile_of_table(cell(key)?, false, &presence, self.sides_of(&states, key)))
+                })
                 .collect();
             self.write_profile(&tables, &mut profile_writer, profile).await?;
             let consecutive = target.consecutive.iter().filter_map(|(key, before)| {

@@ -8,6 +8,7 @@
 //! | [`update`] | the commit of the ledger: the point at which a refresh has happened |
 //! | [`changed`], [`cells`], [`rows`], [`metrics`] | from the ledger to the metric tables |
 //! | [`run`] | the steps in order, again where another writer was faster |
+//! | [`quarantine`] | rows that could not be parsed, for a log of requests |
 //! | [`log`] | the table `refreshes` |
 //! | [`vacuum`] | what is too old goes |
 
@@ -21,6 +22,7 @@ mod metrics;
 mod plan;
 mod profile_rows;
 mod quality_rows;
+mod quarantine;
 mod read;
 mod rows;
 mod run;

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use arrow::datatypes::DataType;
 use deltalake::kernel::Add;
 use limno_metrics::schema::TABLE_COLUMN;
 use limno_sql::plan::{StateQuery, Within};
@@ -99,8 +100,7 @@ pub struct Definitions {
 
 impl Definitions {
     fn of(monitor: &BoundMonitor) -> Self {
-        let columns =
-            monitor
+        let columns = monitor
             .measures()
             .iter()
             .map(|measure| (measure.name.clone(), monitor.measure_definition(measure)))
@@ -200,7 +200,7 @@ impl RefreshPlan {
         match (reason, before) {
             (None, Some(before)) => {
                 plan.incremental(monitor, before, (changes, touched), (time.as_ref(), states_from)).await?;
-            },
+            }
             (reason, _) => plan.full(monitor, (time.as_ref(), states_from), reason.unwrap_or_default()).await?,
         }
         plan.baseline(monitor, before).await?;
@@ -464,6 +464,19 @@ impl Part {
 #[must_use]
 pub(super) fn logged_time(monitor: &BoundMonitor) -> Option<LoggedTime> {
     let name = &monitor.config.kind.timestamp()?.value;
+    if let Some(payload) = monitor.source.payload() {
+        // Requests have a time of their own; of any other the log knows nothing.
+        let is_own = name == "request_time";
+        let stored = payload.layout.time_column();
+        let data_type = monitor.source.base.schema().field_with_name(stored).ok()?.data_type().clone();
+        return Some(LoggedTime {
+            column: monitor.source.delta.as_ref().map_or_else(|| stored.to_owned(), |table| stored_name(table, stored)),
+            data_type: if is_own { data_type } else { DataType::Utf8 },
+            is_partition: false,
+            calendar: monitor.calendar(),
+            unit: unit(&monitor.granularities()),
+        });
+    }
     let schema = monitor.source.schema();
     let column = monitor.source.delta.as_ref().map_or_else(|| name.clone(), |table| stored_name(table, name));
     let is_partition = monitor.source.delta.as_ref().is_some_and(|table| {

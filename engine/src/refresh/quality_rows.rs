@@ -75,8 +75,7 @@ fn class_scores<'a>(values: impl Iterator<Item = Option<&'a ClassScores>> + Clon
 }
 
 fn maps<'a>(values: impl Iterator<Item = Option<&'a Numbers>>) -> ArrayRef {
-    let names =
-        MapFieldNames { entry: "key_value".to_owned(), key: "key".to_owned(), value: "value".to_owned() };
+    let names = MapFieldNames { entry: "key_value".to_owned(), key: "key".to_owned(), value: "value".to_owned() };
     let mut builder = MapBuilder::new(Some(names), StringBuilder::new(), Float64Builder::new());
     for numbers in values {
         for (class, number) in numbers.unwrap_or_default() {

@@ -223,9 +223,7 @@ impl RowMaker<'_> {
                 let side = |cell: Cell<'_>, is_baseline: bool, states: Option<&SubjectStates>| ProfileRow {
                     column: column.name.clone(),
                     data_type: Some(column.data_type.clone()),
-                    profile: states
-                        .and_then(|states| Some(states.column.as_ref()?.profile()))
-                        .unwrap_or_default(),
+                    profile: states.and_then(|states| Some(states.column.as_ref()?.profile())).unwrap_or_default(),
                     custom: states.map(|states| self.aggregates(&column.name, states)).unwrap_or_default(),
                     ..self.profile_table(cell, is_baseline)
                 };

@@ -13,6 +13,7 @@ use super::changed::{STATES_FROM, clock_of};
 use super::log::{RefreshRow, Stages};
 use super::metrics::{MetricWriter, RowCounts};
 use super::plan::{Mode, RefreshPlan, logged_time};
+use super::quarantine;
 use super::read::{Completeness, Reader, Seen};
 use super::rows::RowMaker;
 use super::spool::Spool;
@@ -205,6 +206,17 @@ impl Refresh<'_> {
         {
             return Ok(Refreshed::Overtaken);
         }
+        if self.monitor.source.payload().is_some()
+            && !quarantine::write(
+                self.context,
+                &ledger,
+                &self.places.quarantine,
+                &application_of(&self.monitor.config.name),
+            )
+            .await?
+        {
+            return Ok(Refreshed::Overtaken);
+        }
         let ours = committed.as_ref().map(|done| (before, &done.touched));
         let Some(counts) = self.measure(&ledger, ours, config, monitor_version).await? else {
             return Ok(Refreshed::Overtaken);
@@ -234,7 +246,11 @@ impl Refresh<'_> {
         let baseline = watermark.baseline.as_ref().zip(self.monitor.baseline.as_ref());
         is_behind(&watermark.source, &self.monitor.source)
             || baseline.is_some_and(|(mark, baseline)| is_behind(&mark.table, &baseline.source))
-            || watermark.labels.as_ref().zip(self.monitor.labels.as_ref()).is_some_and(|(mark, labels)| is_behind(mark, labels))
+            || watermark
+                .labels
+                .as_ref()
+                .zip(self.monitor.labels.as_ref())
+                .is_some_and(|(mark, labels)| is_behind(mark, labels))
     }
 
     /// Whether a table has got another version since it was opened.

@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use datafusion::prelude::SessionContext;
 use deltalake::kernel::Add;
 use limno_sql::executor::PlanExecutor;
+use limno_sql::payload::repeated_windows;
 use limno_sql::plan::TimeColumn;
 use limno_sql::source::{Source, SourceVersion, View, active_files, touched_windows};
 use limno_sql::window::{Spans, Window};
@@ -52,13 +53,48 @@ impl Looking<'_> {
         &self,
         monitor: &BoundMonitor,
         before: &Watermark,
-        _changes: &ChangeSet,
+        changes: &ChangeSet,
     ) -> Result<Touch> {
         let labels = match (&monitor.labels, &before.labels) {
             (Some(labels), Some(mark)) => self.by_labels(monitor, labels, mark).await?,
             _ => Touch::Spans(Spans::none()),
         };
-        Ok(labels)
+        let Touch::Spans(mut spans) = labels else { return Ok(labels) };
+        match self.by_repetition(monitor, changes).await? {
+            Touch::Spans(more) => spans.extend(&more),
+            everything @ Touch::Everything { .. } => return Ok(everything),
+        }
+        Ok(Touch::Spans(spans))
+    }
+
+    /// Windows in which files that were added repeat requests of files from before.
+    async fn by_repetition(&self, monitor: &BoundMonitor, changes: &ChangeSet) -> Result<Touch> {
+        let none = Touch::Spans(Spans::none());
+        let (Some(options), ChangeSet::Rows { added, .. }) = (monitor.source.payload(), changes) else {
+            return Ok(none);
+        };
+        let unreadable = |error| limno_sql::Error::Delta { uri: monitor.source.uri.clone(), source: Box::new(error) };
+        let Some(table) = monitor.source.delta.as_deref().filter(|_| !added.is_empty()) else { return Ok(none) };
+        let is_new: BTreeSet<&str> = added.iter().map(|file| file.path.as_str()).collect();
+        let mut old = active_files(table).map_err(unreadable)?;
+        old.retain(|file| !is_new.contains(file.path.as_str()));
+        let (new, old) = (monitor.source.of_files(added.clone()).await?, monitor.source.of_files(old).await?);
+        let starts = repeated_windows(self.executor, new.base, old.base, options).await;
+        let starts = match starts.map_err(Error::from) {
+            Ok(starts) => starts,
+            // Which file does not read is found out where it is read.
+            Err(error) if is_of_data(&error) => return Ok(none),
+            Err(error) => return Err(error),
+        };
+        let query = monitor.query();
+        match &query.time {
+            Some(time) if time.column == "request_time" => {
+                let starts: Vec<Option<i64>> = starts.into_iter().map(Some).collect();
+                Ok(Touch::Spans(spans_of(&starts, time)))
+            }
+            _ if starts.is_empty() => Ok(none),
+            _ => Ok(Touch::Everything { reason: "requests were logged again".to_owned() }),
+        }
     }
 
     /// Windows of rows whose labels changed since `mark`.

@@ -6,7 +6,9 @@ use arrow::array::{Array, AsArray, StringBuilder};
 use arrow::datatypes::{DataType, Int32Type, TimestampMicrosecondType};
 use datafusion::common::exec_datafusion_err;
 use datafusion::error::Result as PlanResult;
-use datafusion::logical_expr::{ColumnarValue, Expr, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility};
+use datafusion::logical_expr::{
+    ColumnarValue, Expr, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
+};
 use serde::{Deserialize, Serialize};
 
 use super::unpack::Outcome;

@@ -85,8 +85,7 @@ impl LabelJoin {
         let kept = if self.latest_by.is_some() {
             let last = |name: &str| Sort { expr: ident(name), asc: false, nulls_first: false };
             let order = vec![last("__latest"), last(LABEL)];
-            let newest =
-                AggregateFunction::new_udf(first_value_udaf(), vec![ident(LABEL)], false, None, order, None);
+            let newest = AggregateFunction::new_udf(first_value_udaf(), vec![ident(LABEL)], false, None, order, None);
             vec![Expr::AggregateFunction(newest).alias("__kept")]
         } else {
             vec![min(ident(LABEL)).alias("__least"), max(ident(LABEL)).alias("__greatest")]

@@ -310,7 +310,14 @@ async fn open_files(context: &SessionContext, uri: &str, path: &Path) -> Result<
     files.sort_unstable();
     let provider = Arc::new(ListingTable::try_new(config).map_err(unreadable)?);
     let version = SourceVersion::Files { listing: files.join("\n") };
-    Ok(Source { uri: uri.to_owned(), version, base: Arc::clone(&provider) as _, provider, views: Vec::new(), delta: None })
+    Ok(Source {
+        uri: uri.to_owned(),
+        version,
+        base: Arc::clone(&provider) as _,
+        provider,
+        views: Vec::new(),
+        delta: None,
+    })
 }
 
 fn extension_of(path: &Path) -> Option<String> {
