@@ -24,8 +24,10 @@ pub(super) struct Misfit {
 }
 
 impl Misfit {
-    fn new(found: &'static str, text: &str) -> Self {
-        Self { found, excerpt: excerpt(text).to_owned() }
+    /// In a box, for results are handed on for every value, and most hold none.
+    #[cold]
+    fn new(found: &'static str, text: &str) -> Box<Self> {
+        Box::new(Self { found, excerpt: excerpt(text).to_owned() })
     }
 }
 
@@ -110,7 +112,7 @@ impl Column {
 
     /// Appends the next value of `json`; null, and why, if it does not fit.
     #[inline]
-    pub(super) fn read(&mut self, json: &mut Json<'_>, peek: Peek) -> Result<Option<Misfit>, Fault> {
+    pub(super) fn read(&mut self, json: &mut Json<'_>, peek: Peek) -> Result<Option<Box<Misfit>>, Fault> {
         if peek == Peek::Null {
             json.null()?;
             self.pad(self.len() + 1);
@@ -202,7 +204,7 @@ pub(super) fn offsets(ends: &[usize]) -> Result<OffsetBuffer<i32>> {
 }
 
 /// A whole number; `1.0` and `1e3` are, as pandas writes columns that once had a null.
-fn whole(json: &mut Json<'_>, peek: Peek) -> Result<Result<i64, Misfit>, Fault> {
+fn whole(json: &mut Json<'_>, peek: Peek) -> Result<Result<i64, Box<Misfit>>, Fault> {
     if let Some(value) = json.whole(peek) {
         return Ok(Ok(value));
     }
@@ -234,7 +236,7 @@ mod tests {
 
     use super::*;
 
-    fn read(data_type: &str, text: &str) -> (ArrayRef, Option<Misfit>) {
+    fn read(data_type: &str, text: &str) -> (ArrayRef, Option<Box<Misfit>>) {
         let mut column = Column::new(data_type.parse().unwrap());
         let mut json = Json::new(text, Vec::new());
         let peek = json.peek().unwrap();

@@ -137,35 +137,37 @@ fn read_split_object(json: &mut Json<'_>, peek: Peek, rows: &mut Rows) -> Result
         return Err(unexpected(key, peek, "an object"));
     }
     let twice = |part: &str| Err(Fault(format!("`{key}` has `{part}` twice")));
-    let (mut names, mut data, mut count) = (None, None, None);
+    let (mut has_names, mut data, mut count) = (false, None, None);
     let mut part = json.object()?.map(Part::of);
     while let Some(this) = part {
         let peek = json.peek()?;
         match this {
-            Part::Columns if names.is_some() => return twice("columns"),
+            Part::Columns if has_names => return twice("columns"),
             Part::Data if count.is_some() || data.is_some() => return twice("data"),
-            Part::Columns => names = Some(read_names(json, peek)?),
+            Part::Columns if peek != Peek::Array => return Err(unexpected("columns", peek, "a list of names")),
+            Part::Columns => {
+                rows.read_names(json)?;
+                has_names = true;
+            }
             Part::Data if peek != Peek::Array => return Err(unexpected("data", peek, "a list")),
-            Part::Data => match &names {
-                Some(names) => count = Some(rows.read_split(json, names)?),
-                // Without names the values have no columns yet.
-                None => data = Some(json.skip(peek)?),
-            },
+            Part::Data if has_names => count = Some(rows.read_split(json)?),
+            // Without names the values have no columns yet.
+            Part::Data => data = Some(json.skip(peek)?),
             Part::Other => {
                 json.skip(peek)?;
             }
         }
         part = json.key()?.map(Part::of);
     }
-    match (names, data, count) {
-        (None, ..) => Err(Fault(format!("`{key}` has no `columns`"))),
-        (Some(_), _, Some(count)) => Ok(count),
-        (Some(names), Some(data), None) => {
+    match (has_names, data, count) {
+        (false, ..) => Err(Fault(format!("`{key}` has no `columns`"))),
+        (true, _, Some(count)) => Ok(count),
+        (true, Some(data), None) => {
             let mut json = Json::new(data, Vec::new());
             json.peek()?;
-            rows.read_split(&mut json, &names)
+            rows.read_split(&mut json)
         }
-        (Some(_), None, None) => Err(Fault(format!("`{key}` has no `data`"))),
+        (true, None, None) => Err(Fault(format!("`{key}` has no `data`"))),
     }
 }
 
@@ -185,26 +187,4 @@ impl Part {
             _ => Self::Other,
         }
     }
-}
-
-/// The names of columns. pandas numbers columns that have none: such a number is a name too.
-fn read_names(json: &mut Json<'_>, peek: Peek) -> Result<Vec<String>, Fault> {
-    if peek != Peek::Array {
-        return Err(unexpected("columns", peek, "a list of names"));
-    }
-    let mut names: Vec<String> = Vec::new();
-    let mut item = json.array()?;
-    while let Some(peek) = item {
-        let name = match peek {
-            Peek::String => json.string()?.to_owned(),
-            peek if peek.is_num() => json.skip(peek)?.to_owned(),
-            peek => return Err(Fault(format!("a name in `columns` is {}, text is expected", describe(peek)))),
-        };
-        if names.contains(&name) {
-            return Err(Fault(format!("`columns` has `{name}` twice")));
-        }
-        names.push(name);
-        item = json.item()?;
-    }
-    Ok(names)
 }

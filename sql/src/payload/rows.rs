@@ -35,6 +35,8 @@ pub(super) struct Rows {
     seen: Vec<(String, Option<usize>)>,
     /// Columns by position; empty if no order is known.
     positions: Vec<usize>,
+    /// The names of the last `dataframe_split`, and the column of each; none while they are being read.
+    header: (Vec<String>, Vec<Option<usize>>),
     /// Where the payload that is read begins.
     base: usize,
     /// Rows of it that are refused, no row twice, in no order.
@@ -53,6 +55,7 @@ impl Rows {
             keys: HashMap::new(),
             seen: Vec::new(),
             positions: Vec::new(),
+            header: (Vec::new(), Vec::new()),
             base: 0,
             refused: Vec::new(),
             ignored: 0,
@@ -262,14 +265,14 @@ impl Rows {
             self.read_row(json, Peek::Object, 0)?;
             return Ok(1);
         }
-        // The first key's length, and whether it has an array.
-        let mut first: Option<(String, usize, bool)> = None;
-        let mut key = json.object()?.map(str::to_owned);
-        while let Some(name) = key {
-            let column = self.keys.get(&name).copied();
+        // The first key's column and length, and whether it has an array.
+        let mut first: Option<(Option<usize>, usize, bool)> = None;
+        let mut place = 0;
+        let mut key = json.object()?.map(|key| self.column_of(place, key));
+        while let Some(column) = key {
             let taken = column.and_then(|index| self.columns.get(index)).is_some_and(|values| values.len() > self.base);
             if taken {
-                return Err(Fault(format!("`{name}` comes twice in `{what}`")));
+                return Err(Fault(format!("{} comes twice in `{what}`", self.named(column))));
             }
             let peek = json.peek()?;
             let is_array = peek == Peek::Array;
@@ -286,19 +289,22 @@ impl Rows {
                 rows += 1;
                 value = if is_array { json.item()? } else { None };
             }
-            match &first {
-                None => first = Some((name, rows, is_array)),
-                Some((other, _, was_array)) if *was_array != is_array => {
-                    return Err(Fault(format!("of `{name}` and `{other}` in `{what}` only one is an array")));
+            match first {
+                None => first = Some((column, rows, is_array)),
+                Some((other, _, was_array)) if was_array != is_array => {
+                    let (this, other) = (self.named(column), self.named(other));
+                    return Err(Fault(format!("of {this} and {other} in `{what}` only one is an array")));
                 }
-                Some((other, others, _)) if *others != rows => {
+                Some((other, others, _)) if others != rows => {
+                    let (this, other) = (self.named(column), self.named(other));
                     return Err(Fault(format!(
-                        "the arrays of `{what}` differ in length: {others} in `{other}`, {rows} in `{name}`"
+                        "the arrays of `{what}` differ in length: {others} in {other}, {rows} in {this}"
                     )));
                 }
                 Some(_) => {}
             }
-            key = json.key()?.map(str::to_owned);
+            place += 1;
+            key = json.key()?.map(|key| self.column_of(place, key));
         }
         // By columns a row can be refused more than once; the first column in the text has its say.
         self.refused.sort_by_key(|refusal| refusal.row);
@@ -308,19 +314,60 @@ impl Rows {
         Ok(rows)
     }
 
-    /// Reads an array of rows whose values stand in the order of `names`.
-    pub(super) fn read_split(&mut self, json: &mut Json<'_>, names: &[String]) -> Result<usize, Fault> {
-        let columns: Vec<Option<usize>> = if self.is_keyless() && self.is_sole() && names.len() == 1 {
-            vec![Some(0)]
-        } else {
-            names.iter().map(|name| self.keys.get(name).copied()).collect()
-        };
+    fn named(&self, column: Option<usize>) -> String {
+        let name = column.and_then(|index| self.names.get(index));
+        name.map_or_else(|| "a key without a column".to_owned(), |name| format!("`{name}`"))
+    }
+
+    /// Reads the names of the columns of `dataframe_split`. pandas numbers columns that have none: such a number is a
+    /// name too. Callers mostly send the same names again.
+    pub(super) fn read_names(&mut self, json: &mut Json<'_>) -> Result<(), Fault> {
+        let (names, columns) = &mut self.header;
+        let mut place = 0;
+        let mut item = json.array()?;
+        while let Some(peek) = item {
+            let name = match peek {
+                Peek::String => json.string()?,
+                peek if peek.is_num() => json.skip(peek)?,
+                peek => return Err(Fault(format!("a name in `columns` is {}, text is expected", describe(peek)))),
+            };
+            if names.get(place).is_none_or(|known| known != name) {
+                columns.clear();
+                names.truncate(place);
+                if names.iter().any(|known| known == name) {
+                    return Err(Fault(format!("`columns` has `{name}` twice")));
+                }
+                names.push(name.to_owned());
+            }
+            place += 1;
+            item = json.item()?;
+        }
+        names.truncate(place);
+        if columns.len() != place {
+            *columns = names.iter().map(|name| self.keys.get(name).copied()).collect();
+            // One value without a key is the one column, whatever the caller calls it.
+            if let ([column], true, 1) = (columns.as_mut_slice(), self.keys.is_empty(), self.columns.len()) {
+                *column = Some(0);
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads an array of rows whose values stand in the order of the names that were [read](Self::read_names).
+    pub(super) fn read_split(&mut self, json: &mut Json<'_>) -> Result<usize, Fault> {
+        let columns = std::mem::take(&mut self.header.1);
+        let rows = self.read_split_rows(json, &columns);
+        self.header.1 = columns;
+        rows
+    }
+
+    fn read_split_rows(&mut self, json: &mut Json<'_>, columns: &[Option<usize>]) -> Result<usize, Fault> {
         let is_partial = columns.iter().flatten().count() < self.columns.len();
         let mut rows = 0;
         let mut item = json.array()?;
         while let Some(peek) = item {
             if peek == Peek::Array {
-                self.read_split_row(json, &columns, rows, is_partial)?;
+                self.read_split_row(json, columns, rows, is_partial)?;
             } else {
                 let reason = format!("row {rows} of `data` is {}, a list is expected", describe(peek));
                 self.refuse(rows, reason, json.skip(peek)?);

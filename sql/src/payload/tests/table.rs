@@ -342,3 +342,26 @@ fn a_schema_is_inferred_from_batches_of_kept_statuses() {
     none.observe(Layout::Gateway, &[500], &gateway(&CALLS, &DataType::Utf8, &DataType::Utf8View)).unwrap();
     assert!(none.schema().is_err());
 }
+
+#[test]
+fn a_delta_table_of_several_files_unpacks_alike() {
+    let folder = tempfile::tempdir().unwrap();
+    let url = url::Url::from_directory_path(folder.path()).unwrap();
+    let open = || deltalake::DeltaTable::try_from_url(url.clone());
+    runtime().block_on(async {
+        // Calls that repeat each other stand in different files.
+        for row in [0..4, 4..5, 5..12] {
+            let rows = gateway(&CALLS[row], &DataType::Int32, &DataType::Utf8);
+            open().await.unwrap().write([rows]).await.unwrap();
+        }
+    });
+    let open_source = || {
+        runtime().block_on(async {
+            let context = context(&SessionOptions { partitions: Some(2) });
+            crate::source::Source::open(&context, folder.path().to_str().unwrap()).await.unwrap().provider
+        })
+    };
+    assert_eq!(query(open_source(), Layout::Gateway, SHORT), expected());
+    let sql = "SELECT request_id, a FROM calls WHERE request_time >= TIMESTAMP '2023-11-14T22:30:00Z' AND a > 2";
+    assert_eq!(query(open_source(), Layout::Gateway, sql), ["r1|3.0"]);
+}
