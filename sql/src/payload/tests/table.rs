@@ -104,7 +104,7 @@ fn legacy(calls: &[Call]) -> RecordBatch {
 
 fn options(layout: Layout) -> PayloadOptions {
     let schema = PayloadSchema::of_columns(&[("a", "double")], &[("prediction", "double")]).unwrap();
-    let calendar = Calendar { timezone: Tz::UTC, week_start: Weekday::Mon };
+    let calendar = Calendar { timezone: Tz::UTC, week_start: Weekday::Mon, offset_minutes: 0 };
     PayloadOptions::new(layout, schema, calendar, Granularity::Hours(1))
 }
 
