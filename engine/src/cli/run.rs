@@ -110,6 +110,15 @@ fn refreshed(row: &RefreshRow) -> String {
     if row.late_rows > 0 {
         text.push_str(&format!(" ({} rows came late)", row.late_rows));
     }
+    for (rows, what) in [
+        (row.malformed_rows, "could not be parsed, see the quarantine"),
+        (row.duplicate_rows, "repeat others"),
+        (row.filtered_rows, "have another status"),
+    ] {
+        if rows > 0 {
+            text.push_str(&format!(" ({rows} {what})"));
+        }
+    }
     if row.rows_before_retention > 0 {
         let rows = row.rows_before_retention;
         text.push_str(&format!(" ({rows} rows came for windows whose states were dropped, and change nothing)"));
@@ -165,6 +174,9 @@ fn line(report: &Report) -> Value {
             "rows_without_window": row.rows_without_window,
             "late_rows": row.late_rows,
             "rows_before_retention": row.rows_before_retention,
+            "filtered_rows": row.filtered_rows,
+            "duplicate_rows": row.duplicate_rows,
+            "malformed_rows": row.malformed_rows,
             "windows": row.windows,
             "profile_rows": row.profile_rows,
             "drift_rows": row.drift_rows,

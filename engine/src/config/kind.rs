@@ -45,8 +45,6 @@ pub enum MonitorKind {
         problem_type: ProblemType,
         /// How the rows are stored.
         format: LogFormat,
-        /// The column of the share of requests that were logged, whose inverse weighs a row.
-        sampling_fraction: Option<Located<String>>,
     },
 }
 
@@ -227,7 +225,6 @@ fn read_inference_log(value: &Value<'_>) -> Option<MonitorKind> {
         let types = [("regression", ProblemType::Regression), ("classification", ProblemType::Classification)];
         choice(&value, &types)
     });
-    let sampling_fraction = section.take("sampling_fraction").and_then(|value| value.text());
     if let (Some(class), None) = (&positive_class, &prediction_proba) {
         section.sink.report(class.line, &class.key, "has a meaning only with prediction_proba", None);
     }
@@ -249,7 +246,6 @@ fn read_inference_log(value: &Value<'_>) -> Option<MonitorKind> {
         positive_class,
         problem_type: problem_type?,
         format: format?,
-        sampling_fraction,
     })
 }
 

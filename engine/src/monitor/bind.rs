@@ -208,15 +208,9 @@ fn check_roles(config: &MonitorConfig, file: &str, schema: &Schema, problems: &m
     if let Some(timestamp) = config.kind.timestamp() {
         check_column(timestamp, file, schema, problems);
     }
-    if let MonitorKind::InferenceLog { model_id, prediction, label, prediction_proba, sampling_fraction, .. } =
-        &config.kind
-    {
+    if let MonitorKind::InferenceLog { model_id, prediction, label, prediction_proba, .. } = &config.kind {
         let scores = prediction_proba.iter().flat_map(Probabilities::columns);
-        for column in [Some(model_id), Some(prediction), label.as_ref(), sampling_fraction.as_ref()]
-            .into_iter()
-            .flatten()
-            .chain(scores)
-        {
+        for column in [Some(model_id), Some(prediction), label.as_ref()].into_iter().flatten().chain(scores) {
             check_column(column, file, schema, problems);
         }
     }

@@ -110,6 +110,13 @@ fn cells(array: &dyn Array) -> Vec<Cell> {
             };
             each(&value)
         }
+        DataType::Map(..) => {
+            let maps = array.as_map();
+            each(&|row| {
+                let entries: ArrayRef = Arc::new(maps.value(row));
+                Cell::List(cells(&entries))
+            })
+        }
         DataType::Dictionary(_, values) => cells(&to(values)),
         other => panic!("no cell of type {other}"),
     }
