@@ -188,7 +188,7 @@ impl Batch<'_> {
             breaches: breaches.iter().map(|breach| (*breach).clone()).collect(),
             historical,
             triggered: called.to_vec(),
-            metric_tables: self.places.named(self.monitor).into(),
+            metric_tables: self.places.named(self.monitor),
             // The mail is read elsewhere: the file by its whole path.
             sql_hint: sql_hint(
                 &absolute(&self.config.file),

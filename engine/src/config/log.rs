@@ -12,11 +12,14 @@ pub enum LogFormat {
     Payload(PayloadConfig),
 }
 
+/// Columns with the Spark names of their types.
+pub type TypedColumns = Vec<(Located<String>, String)>;
+
 /// `format = "payload"`: what is known of the requests.
 #[derive(Debug, Clone)]
 pub struct PayloadConfig {
     /// Columns of requests, and of responses, with their Spark types, if the user says them.
-    pub columns: Option<(Vec<(Located<String>, String)>, Vec<(Located<String>, String)>)>,
+    pub columns: Option<(TypedColumns, TypedColumns)>,
     /// The MLmodel file whose signature says them.
     pub signature: Option<Located<String>>,
     /// The statuses of requests that are looked at; those of success if none are given.
@@ -73,7 +76,7 @@ pub(super) fn read_format(section: &mut Section<'_>) -> Option<LogFormat> {
     Some(LogFormat::Payload(PayloadConfig { columns, signature, status_codes }))
 }
 
-fn read_columns(value: &Value<'_>) -> Option<Vec<(Located<String>, String)>> {
+fn read_columns(value: &Value<'_>) -> Option<TypedColumns> {
     let mut columns = Vec::new();
     for (name, value) in value.section()?.into_entries() {
         columns.push((value.located(name.to_owned()), value.text()?.value));

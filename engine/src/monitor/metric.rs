@@ -92,7 +92,7 @@ impl BoundMetric {
             Some(definition) => self.evaluate_on(definition, &rows.slice(row, 1)),
             None => Ok(self.none(1)),
         });
-        self.joined(values.collect::<Result<Vec<_>>>()?)
+        self.joined(&values.collect::<Result<Vec<_>>>()?)
     }
 
     /// The values of a drift metric, one for each pair of rows of the profile table.
@@ -109,14 +109,14 @@ impl BoundMetric {
             }
             None => Ok(self.none(1)),
         });
-        self.joined(values.collect::<Result<Vec<_>>>()?)
+        self.joined(&values.collect::<Result<Vec<_>>>()?)
     }
 
     fn none(&self, rows: usize) -> ArrayRef {
         arrow::array::new_null_array(self.field.data_type(), rows)
     }
 
-    fn joined(&self, values: Vec<ArrayRef>) -> Result<ArrayRef> {
+    fn joined(&self, values: &[ArrayRef]) -> Result<ArrayRef> {
         let values: Vec<&dyn arrow::array::Array> = values.iter().map(AsRef::as_ref).collect();
         if values.is_empty() {
             return Ok(self.none(0));

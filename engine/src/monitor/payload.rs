@@ -82,11 +82,8 @@ fn of_signature(path: &Located<String>, file: &str) -> std::result::Result<Paylo
 
 /// The columns with which the log was read before: they stay until somebody says others.
 async fn frozen(context: &SessionContext, config: &MonitorConfig) -> Result<Option<PayloadSchema>> {
-    let ledger = match Ledger::open(context, &Places::of(config).ledger).await {
-        Ok(ledger) => ledger,
-        // Whatever is wrong with it is told where it is refreshed.
-        Err(_) => return Ok(None),
-    };
+    // Whatever is wrong with it is told where it is refreshed.
+    let Ok(ledger) = Ledger::open(context, &Places::of(config).ledger).await else { return Ok(None) };
     let text = ledger.watermark.and_then(|watermark| watermark.payload_schema);
     Ok(text.and_then(|text| serde_json::from_str(&text).ok()))
 }

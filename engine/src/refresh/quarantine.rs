@@ -75,7 +75,7 @@ pub(super) async fn write(context: &SessionContext, ledger: &Ledger, uri: &str, 
                         entry.insert(unlimited(&sample)?);
                     }
                     std::collections::btree_map::Entry::Occupied(mut entry) => {
-                        entry.get_mut().merge(&unlimited(&sample)?)?
+                        entry.get_mut().merge(&unlimited(&sample)?)?;
                     }
                 }
             }

@@ -53,9 +53,9 @@ fn scan(provider: &Arc<dyn TableProvider>, name: &str) -> Result<LogicalPlanBuil
 
 impl LabelJoin {
     /// The rows of `inner`, each with its label or none.
-    pub(super) fn over(&self, inner: Arc<dyn TableProvider>) -> Result<Arc<dyn TableProvider>> {
+    pub(super) fn over(&self, inner: &Arc<dyn TableProvider>) -> Result<Arc<dyn TableProvider>> {
         let names: Vec<String> = inner.schema().fields().iter().map(|field| field.name().clone()).collect();
-        let rows = scan(&inner, "rows")?;
+        let rows = scan(inner, "rows")?;
         let labels = LogicalPlanBuilder::from(self.label_of_each_key()?).alias("labels")?.build()?;
         let keys = self.on.iter().enumerate();
         let (left, right): (Vec<Column>, Vec<Column>) = keys

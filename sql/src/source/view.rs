@@ -42,7 +42,7 @@ impl View {
     pub(super) fn over(&self, inner: Arc<dyn TableProvider>) -> Result<Arc<dyn TableProvider>> {
         match self {
             Self::Payload(options) => unpacked(inner, options),
-            Self::Labels(join) => join.over(inner),
+            Self::Labels(join) => join.over(&inner),
         }
     }
 
