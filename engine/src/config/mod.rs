@@ -34,7 +34,7 @@ pub use self::columns::{ColumnLimit, ColumnSelection, Precision};
 pub use self::glob::{glob_matches, is_glob};
 pub use self::kind::{MonitorKind, Probabilities, ProblemType};
 pub use self::labels::LabelsConfig;
-pub use self::log::{LogFormat, PayloadConfig};
+pub use self::log::{LogFormat, PayloadConfig, TypedColumns};
 pub use self::metric::{MetricConfig, MetricKind, Roles};
 pub use self::monitor::MonitorConfig;
 pub use self::notifier::{EmailConfig, HeaderValue, NotifierConfig, WebhookConfig};
