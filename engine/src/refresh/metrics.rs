@@ -11,16 +11,17 @@ use arrow::datatypes::SchemaRef;
 use datafusion::prelude::SessionContext;
 use deltalake::kernel::Add;
 use futures::{StreamExt, TryStreamExt};
-use limno_sql::plan::SliceOf;
+use limno_sql::plan::Measure;
 use limno_sql::window::{Granularity, Spans, Window};
 
-use super::cells::{CellKey, Layout, Merger, ModelKey, Outline, States, Subject, SubjectStates};
+use super::cells::{CellKey, Layout, Merger, ModelKey, Outline, States, Subject};
 use super::changed::{CONFIG_DIGEST, Changed, LEDGER_ID, STATES_FROM, Written, clock_of};
 use super::custom::{drift_rows, profile_rows};
 use super::drift_rows::DriftRow;
 use super::profile_rows::ProfileRow;
-use super::read::{is_exact, state_size};
 use super::rows::{Cell, Presence, RowMaker};
+use super::size::state_size;
+use super::tables::Tables;
 use super::update::Touched;
 use crate::ledger::{Ledger, LedgerRow, Role, rows_of};
 use crate::monitor::Places;
@@ -57,6 +58,8 @@ pub(super) struct MetricWriter<'a> {
     pub(super) remakes: bool,
     /// Whether a table that is further than the ledger is no sign of another writer any more.
     pub(super) insists: bool,
+    /// The states on which the row of a column hangs, of the column for which they can become largest.
+    pub(super) largest: Vec<Measure>,
     /// Bytes that states may take in memory, about.
     pub(super) memory: u64,
     /// Tells a person.
@@ -75,7 +78,7 @@ pub(super) struct RowCounts {
 }
 
 /// A table on its way to a commit.
-struct Output {
+pub(super) struct Output {
     written: Written,
     changed: Changed,
     schema: SchemaRef,
@@ -87,10 +90,10 @@ struct Output {
 
 /// Rows of one group of files.
 #[derive(Debug, Default)]
-struct Target {
-    profile: Vec<CellKey>,
-    baseline: Vec<CellKey>,
-    consecutive: Vec<(CellKey, CellKey)>,
+pub(super) struct Target {
+    pub(super) profile: Vec<CellKey>,
+    pub(super) baseline: Vec<CellKey>,
+    pub(super) consecutive: Vec<(CellKey, CellKey)>,
 }
 
 impl Target {
@@ -101,9 +104,9 @@ impl Target {
 }
 
 /// The baseline's cells.
-struct Baseline {
-    outline: BTreeMap<CellKey, Outline>,
-    presence: Presence,
+pub(super) struct Baseline {
+    pub(super) outline: BTreeMap<CellKey, Outline>,
+    pub(super) presence: Presence,
 }
 
 impl MetricWriter<'_> {
@@ -180,7 +183,7 @@ impl MetricWriter<'_> {
         Ok(written.table.commit(&schema, changes).await?.is_some())
     }
 
-    fn layout(&self) -> Layout<'_> {
+    pub(super) fn layout(&self) -> Layout<'_> {
         let monitor = self.maker.monitor;
         let now = self.maker.now.timestamp_micros();
         Layout {
@@ -194,7 +197,7 @@ impl MetricWriter<'_> {
     }
 
     /// The baseline is one window without a time, whatever the monitored table has.
-    fn baseline_layout(&self) -> Layout<'_> {
+    pub(super) fn baseline_layout(&self) -> Layout<'_> {
         let has_models = self.maker.monitor.baseline.as_ref().is_some_and(|baseline| baseline.model.is_some());
         Layout { granularities: &[], has_models, ..self.layout() }
     }
@@ -214,29 +217,6 @@ impl MetricWriter<'_> {
         Ok(Baseline { outline: self.baseline_layout().outline(&counts), presence: Presence::default() })
     }
 
-    /// For rows for which a predicate holds, the cell of those for which it does not.
-    fn others_of(&self, key: &CellKey) -> Option<CellKey> {
-        let slice = key.slice.as_ref().filter(|slice| slice.value.as_deref() == Some("true"))?;
-        let is_predicate = self.maker.monitor.slices.get(slice.expression)?.is_predicate;
-        let others = SliceOf { expression: slice.expression, value: Some("false".to_owned()) };
-        is_predicate.then(|| CellKey { slice: Some(others), ..key.clone() })
-    }
-
-    /// Cells, and those that they are treated fairly beside or not.
-    fn with_others(&self, cells: impl Iterator<Item = CellKey> + Clone) -> BTreeSet<CellKey> {
-        cells.clone().chain(cells.filter_map(|key| self.others_of(&key))).collect()
-    }
-
-    /// The states of a table's row, and of the rows for which its predicate does not hold.
-    fn sides_of<'s>(
-        &self,
-        states: &'s BTreeMap<CellKey, States>,
-        key: &CellKey,
-    ) -> (Option<&'s SubjectStates>, Option<&'s SubjectStates>) {
-        let of = |key: &CellKey| states.get(key).and_then(|states| states.first());
-        (of(key), self.others_of(key).and_then(|others| of(&others)))
-    }
-
     /// The subjects of columns, in their order.
     fn columns(&self, range: std::ops::Range<usize>) -> Vec<Subject<'_>> {
         let monitor = self.maker.monitor;
@@ -245,7 +225,7 @@ impl MetricWriter<'_> {
     }
 
     /// The states of some cells for some subjects.
-    async fn states(
+    pub(super) async fn states(
         &self,
         role: Role,
         layout: Layout<'_>,
@@ -265,32 +245,16 @@ impl MetricWriter<'_> {
         Ok(merger.freeze())
     }
 
-    /// The states of the tables themselves as far as their rows hang on any, of the monitored one or of the baseline.
-    async fn tables(
-        &self,
-        role: Role,
-        files: Vec<Add>,
-        cells: &BTreeSet<CellKey>,
-    ) -> Result<BTreeMap<CellKey, States>> {
-        let subject = Subject { column: None, parts: self.maker.monitor.parts_of(None) };
-        if subject.parts.is_empty() || cells.is_empty() {
-            return Ok(BTreeMap::new());
-        }
-        let layout = if role == Role::Baseline { self.baseline_layout() } else { self.layout() };
-        self.states(role, layout, files, cells, std::slice::from_ref(&subject)).await
-    }
-
     /// How many columns may be in memory at once, if the states of one take so many bytes.
     fn columns_at_once(&self, bytes: u64) -> usize {
         let columns = self.maker.monitor.columns.len().max(1);
         usize::try_from(self.memory / 2 / bytes.max(1)).unwrap_or(usize::MAX).clamp(1, columns)
     }
 
-    /// Bytes that one column's states of these cells take in memory, about.
+    /// Bytes that the states of one column of these cells take in memory, about: of the column that takes most.
     fn size_of(&self, outline: &BTreeMap<CellKey, Outline>, cells: &BTreeSet<CellKey>) -> u64 {
-        let is_exact = is_exact(self.maker.monitor.measures().iter());
         let rows = cells.iter().filter_map(|key| outline.get(key)).map(|cell| cell.rows);
-        rows.map(|rows| state_size(rows, is_exact)).sum()
+        rows.map(|rows| self.largest.iter().map(|measure| state_size(rows, measure)).sum::<u64>()).sum()
     }
 
     /// The one window of a table without a time: rows beside those of earlier refreshes.
@@ -440,7 +404,7 @@ impl MetricWriter<'_> {
 
     /// The cell of the baseline that a cell is compared with: the same model's, or, for a model that the baseline has
     /// not seen, that of all models.
-    fn comparison<'b>(&self, baseline: &'b Baseline, key: &CellKey) -> Option<Cell<'b>> {
+    pub(super) fn comparison<'b>(&self, baseline: &'b Baseline, key: &CellKey) -> Option<Cell<'b>> {
         let of = |model: &ModelKey| {
             let start = self.layout().instant.start;
             CellKey { granularity: 0, start, slice: key.slice.clone(), model: model.clone() }
@@ -478,19 +442,17 @@ impl MetricWriter<'_> {
             }
             self.write_profile(&rows, &mut writer, profile).await?;
         }
-        let files = self.ledger.files(|group| group == crate::ledger::BASELINE);
-        let needed = self.with_others(cells.iter().cloned());
-        let states = self.tables(Role::Baseline, files, &needed).await?;
-        let table = |(&key, &outline): (&&CellKey, &&Outline)| {
-            self.maker.profile_of_table((key, outline), true, &presence, self.sides_of(&states, key))
-        };
-        let tables: Vec<ProfileRow> = shown.iter().map(table).collect();
-        self.write_profile(&tables, &mut writer, profile).await?;
+        self.baseline_tables(&baseline.outline, &cells, &presence, &mut writer, profile).await?;
         profile.added.extend(writer.finish(Some(BASELINE)).await?);
         Ok(())
     }
 
-    async fn write_profile(&self, rows: &[ProfileRow], writer: &mut FileWriter, output: &mut Output) -> Result<()> {
+    pub(super) async fn write_profile(
+        &self,
+        rows: &[ProfileRow],
+        writer: &mut FileWriter,
+        output: &mut Output,
+    ) -> Result<()> {
         output.rows += rows.len() as u64;
         for rows in rows.chunks(ROWS_AT_ONCE) {
             let rows = profile_rows(self.maker.monitor, rows, self.maker.now.timestamp_micros())?;
@@ -499,7 +461,12 @@ impl MetricWriter<'_> {
         Ok(())
     }
 
-    async fn write_drift(&self, rows: &[DriftRow], writer: &mut FileWriter, output: &mut Output) -> Result<()> {
+    pub(super) async fn write_drift(
+        &self,
+        rows: &[DriftRow],
+        writer: &mut FileWriter,
+        output: &mut Output,
+    ) -> Result<()> {
         output.rows += rows.len() as u64;
         for rows in rows.chunks(ROWS_AT_ONCE) {
             writer
@@ -588,44 +555,9 @@ impl MetricWriter<'_> {
                 self.write_drift(&rows, drift_writer, drift).await?;
             }
         }
-        let needed = self.with_others(cells.iter().cloned());
-        let states = self.tables(Role::Input, files, &needed).await?;
-        let needed = self.with_others(compared.iter().cloned());
-        let files = self.ledger.files(|group| group == crate::ledger::BASELINE);
-        let of_baseline =
-            if self.maker.compares() { self.tables(Role::Baseline, files, &needed).await? } else { BTreeMap::new() };
         for ((name, target), (mut profile_writer, mut drift_writer)) in targets.iter().zip(writers) {
-            let sides = |cell: Cell<'_>, comparison: Cell<'_>, is_baseline: bool| {
-                let before = if is_baseline { (&baseline.presence, &of_baseline) } else { (&presence, &states) };
-                let now = self.maker.profile_of_table(cell, false, &presence, self.sides_of(&states, cell.0));
-                let then = self.sides_of(before.1, comparison.0);
-                Some((now, self.maker.profile_of_table(comparison, is_baseline, before.0, then)))
-            };
-            let sides = |cell: Cell<'_>, comparison: Cell<'_>, is_baseline: bool| {
-                if self.maker.compares() { sides(cell, comparison, is_baseline) } else { None }
-            };
-            let cell = |key: &'_ CellKey| outline.get_key_value(key);
-            let tables: Vec<ProfileRow> = target
-                .profile
-                .iter()
-                .filter_map(|key| {
-                    Some(self.maker.profile_of_table(cell(key)?, false, &presence, self.sides_of(&states, key)))
-                })
-                .collect();
-            self.write_profile(&tables, &mut profile_writer, profile).await?;
-            let consecutive = target.consecutive.iter().filter_map(|(key, before)| {
-                let (now, before) = (cell(key)?, cell(before)?);
-                let both = (&presence, &presence);
-                Some(self.maker.drift_of_table(now, before, false, both, sides(now, before, false)))
-            });
-            let against = target.baseline.iter().filter_map(|key| {
-                let comparison = self.comparison(baseline, key)?;
-                let now = cell(key)?;
-                let both = (&presence, &baseline.presence);
-                Some(self.maker.drift_of_table(now, comparison, true, both, sides(now, comparison, true)))
-            });
-            let tables: Vec<DriftRow> = consecutive.chain(against).collect();
-            self.write_drift(&tables, &mut drift_writer, drift).await?;
+            let tables = Tables { outline, baseline, presence: &presence, files: &files };
+            self.table_rows(&tables, target, (&mut profile_writer, &mut drift_writer), (profile, drift)).await?;
             profile.added.extend(profile_writer.finish(Some(name)).await?);
             drift.added.extend(drift_writer.finish(Some(name)).await?);
         }

@@ -6,42 +6,18 @@ use chrono::{DateTime, Utc};
 use futures::StreamExt;
 use limno_sql::executor::PlanExecutor;
 use limno_sql::payload::Outcome;
-use limno_sql::plan::{EncodedRow, Measure, MeasureOptions, StateQuery};
+use limno_sql::plan::{EncodedRow, Measure, StateQuery};
 use limno_sql::window::{Calendar, Granularity};
 
 use super::isolate::{Trouble, is_of_data};
 use super::plan::{Definitions, Part, RefreshPlan, Takes};
+use super::size::{BYTES_A_VALUE, COPIES, state_size};
 use super::spool::Spool;
 use crate::change::LoggedTime;
 use crate::ledger::{LedgerKey, LedgerRow, Role};
 use crate::monitor::QUARANTINE;
 use crate::progress::Progress;
 use crate::{Error, Result};
-
-/// The most bytes that the state of a bounded column takes in memory, about.
-const LARGEST_STATE: u64 = 72 * 1024;
-/// The least.
-const SMALLEST_STATE: u64 = 1024;
-/// Bytes of a state for each of its values while they are few.
-const BYTES_A_VALUE: u64 = 24;
-/// States of one group that are in memory at once: those of the partitions, and the one that they are merged to.
-const COPIES: u64 = 3;
-
-/// Bytes that the state of a column over so many rows takes in memory, about.
-///
-/// `is_exact` if a column may keep every value.
-pub(super) const fn state_size(rows: u64, is_exact: bool) -> u64 {
-    let values = SMALLEST_STATE.saturating_add(rows.saturating_mul(BYTES_A_VALUE));
-    if values < LARGEST_STATE || is_exact { values } else { LARGEST_STATE }
-}
-
-/// Whether one of the measures keeps every value, or nearly so.
-pub(super) fn is_exact<'a>(mut measures: impl Iterator<Item = &'a Measure>) -> bool {
-    measures.any(|measure| match &measure.options {
-        MeasureOptions::Column(options) => options.max_buckets > 4096,
-        MeasureOptions::Quality(_) | MeasureOptions::Sample { .. } => false,
-    })
-}
 
 /// What was seen while reading.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -158,12 +134,8 @@ impl Reader<'_> {
     /// When the table does not read.
     pub(super) async fn part(&self, part: &Part, definitions: &Definitions, mut spool: Spool) -> Result<(Spool, Seen)> {
         let mut seen = Seen::default();
-        let columns = self.columns_at_once(part).await?;
-        let all = &part.query.measures;
-        // A table of which no column is profiled has rows all the same.
-        let passes: Vec<_> = if all.is_empty() { vec![&all[..]] } else { all.chunks(columns).collect() };
-        for (pass, columns) in passes.into_iter().enumerate() {
-            let query = StateQuery { measures: columns.to_vec(), ..part.query.clone() };
+        for (pass, measures) in self.passes(part).await?.into_iter().enumerate() {
+            let query = StateQuery { measures: measures.to_vec(), ..part.query.clone() };
             let counts = part.takes == Takes::All && pass == 0;
             let mut rows = std::pin::pin!(query.stream(self.executor).await?);
             while let Some(batch) = rows.next().await {
@@ -204,26 +176,40 @@ impl Reader<'_> {
         }
     }
 
-    /// How many columns a scan may build states of at once. Numbers are the same however many there are.
-    async fn columns_at_once(&self, part: &Part) -> Result<usize> {
-        let columns = part.query.measures.len().max(1);
+    /// The measures of a scan in passes, each of as many as there is memory for. Numbers are the same however many there are.
+    async fn passes<'p>(&self, part: &'p Part) -> Result<Vec<&'p [Measure]>> {
+        let all = &part.query.measures[..];
         let times = 1 + part.query.slices.len() as u64;
-        if let Some(rows) = part.most_rows()
-            && rows.saturating_mul(BYTES_A_VALUE * times) <= self.memory / COPIES / columns as u64
+        // A request is one row to the log, and can be many.
+        let most_rows = part.most_rows().filter(|_| part.query.source.payload().is_none());
+        if let Some(rows) = most_rows
+            && rows.saturating_mul(BYTES_A_VALUE * times) <= self.memory / COPIES / all.len().max(1) as u64
         {
-            return Ok(columns);
+            return Ok(vec![all]);
         }
         // Counting the rows of each group reads little, and says how large the states can become.
         let query = StateQuery { measures: Vec::new(), ..part.query.clone() };
         let mut groups = std::pin::pin!(query.stream(self.executor).await?);
-        let is_exact = is_exact(part.query.measures.iter());
-        let mut bytes: u64 = 1;
+        let mut sizes = vec![0_u64; all.len()];
         while let Some(batch) = groups.next().await {
             for row in batch? {
-                bytes = bytes.saturating_add(state_size(row.rows, is_exact).saturating_mul(COPIES));
+                for (size, measure) in sizes.iter_mut().zip(all) {
+                    *size = size.saturating_add(state_size(row.rows, measure).saturating_mul(COPIES));
+                }
             }
         }
-        Ok(usize::try_from(self.memory / bytes).unwrap_or(usize::MAX).clamp(1, columns))
+        let mut passes = Vec::new();
+        let (mut start, mut taken) = (0, 0_u64);
+        for (at, &size) in sizes.iter().enumerate() {
+            if at > start && taken.saturating_add(size) > self.memory {
+                passes.push(&all[start..at]);
+                (start, taken) = (at, 0);
+            }
+            taken = taken.saturating_add(size);
+        }
+        // A table of which no column is profiled has rows all the same.
+        passes.push(&all[start..]);
+        Ok(passes)
     }
 }
 

@@ -16,6 +16,7 @@ use super::plan::{Mode, RefreshPlan, logged_time};
 use super::quarantine;
 use super::read::{Completeness, Reader, Seen};
 use super::rows::RowMaker;
+use super::size::largest;
 use super::spool::Spool;
 use super::touched::Looking;
 use super::update::{Committed, Touched, Update};
@@ -323,6 +324,7 @@ impl Refresh<'_> {
             config,
             remakes: false,
             insists: self.insists,
+            largest: largest(self.monitor),
             memory: self.monitor.config.memory,
             progress: self.progress,
         };

@@ -1,0 +1,59 @@
+//! How large states become in memory, about: what decides how many are there at once.
+
+use std::collections::BTreeMap;
+
+use limno_metrics::quality::QualityOptions;
+use limno_sql::plan::{Measure, MeasureOptions};
+
+use crate::monitor::BoundMonitor;
+
+/// The most bytes that the state of a bounded column takes.
+const LARGEST_STATE: u64 = 72 * 1024;
+/// The least.
+const SMALLEST_STATE: u64 = 1024;
+/// Bytes of a state for each of its values while they are few.
+pub(super) const BYTES_A_VALUE: u64 = 24;
+/// States of one group that are in memory at once: those of the partitions, and the one that they are merged to.
+pub(super) const COPIES: u64 = 3;
+/// A bucket of a score's histogram, on both sides.
+const SCORE_BUCKETS: u64 = 2 * 4096;
+/// Bytes for each pair of classes that occurs.
+const BYTES_A_PAIR: u64 = 48;
+/// The most pairs that anybody has seen: of three hundred classes, each taken for each other.
+const MOST_PAIRS: u64 = 90_000;
+/// The description of a row that could not be parsed.
+const BYTES_AN_ITEM: u64 = 512;
+
+/// Bytes that a state over so many rows takes in memory, about.
+pub(super) fn state_size(rows: u64, measure: &Measure) -> u64 {
+    let of_values = SMALLEST_STATE.saturating_add(rows.saturating_mul(BYTES_A_VALUE));
+    match &measure.options {
+        // One that keeps every value, or nearly so.
+        MeasureOptions::Column(options) if options.max_buckets > 4096 || options.exact_distinct > 4096 => of_values,
+        MeasureOptions::Column(_) | MeasureOptions::Quality(QualityOptions::Regression) => of_values.min(LARGEST_STATE),
+        MeasureOptions::Quality(options @ QualityOptions::Classification { .. }) => {
+            let scores = options.score_arrays() as u64;
+            // Of many classes each has fewer buckets; no row is in more than it has scores.
+            let buckets = (scores * SCORE_BUCKETS).min(4 * 65_536 + scores * 128) * 8;
+            let of_scores = buckets.min(rows.saturating_mul(scores).saturating_mul(BYTES_A_VALUE));
+            SMALLEST_STATE + of_scores + rows.min(MOST_PAIRS) * BYTES_A_PAIR
+        }
+        // Few rows are at fault; where all are, so many are kept.
+        MeasureOptions::Sample { limit } => SMALLEST_STATE + rows.min(u64::from(*limit) / 10) * BYTES_AN_ITEM,
+    }
+}
+
+/// The states on which the row of a column hangs, of the column for which they can become largest.
+pub(super) fn largest(monitor: &BoundMonitor) -> Vec<Measure> {
+    /// Enough for every limit to show.
+    const ROWS: u64 = 1_000_000;
+    let measures: BTreeMap<String, Measure> =
+        monitor.measures().into_iter().map(|measure| (measure.name.clone(), measure)).collect();
+    let of_column = |name: &str| -> Vec<&Measure> {
+        let names = std::iter::once(name).chain(monitor.parts_of(Some(name)));
+        names.filter_map(|name| measures.get(name)).collect()
+    };
+    let columns = monitor.columns.iter().map(|column| of_column(&column.name));
+    let largest = columns.max_by_key(|all| all.iter().map(|measure| state_size(ROWS, measure)).sum::<u64>());
+    largest.unwrap_or_default().into_iter().cloned().collect()
+}
