@@ -68,6 +68,25 @@ impl MeasureState {
         }
     }
 
+    /// The state of the same rows, each `times` times: the multiset is another one, so all laws hold.
+    ///
+    /// # Errors
+    /// [`InvalidData`](crate::ErrorKind::InvalidData) when there are more rows than 64 bits count.
+    pub fn repeated(&self, times: u64, none: Self) -> Result<Self> {
+        let (mut sum, mut double, mut left) = (none, self.clone(), times);
+        while left > 0 {
+            if left & 1 == 1 {
+                sum.merge(&double)?;
+            }
+            left >>= 1;
+            if left > 0 {
+                let same = double.clone();
+                double.merge(&same)?;
+            }
+        }
+        Ok(sum)
+    }
+
     /// Bytes held on the heap: what its allocations have asked for.
     #[must_use]
     pub fn heap_size(&self) -> usize {
@@ -103,6 +122,23 @@ impl From<ColumnState> for MeasureState {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_row_that_counts_seven_times_is_seven_rows() {
+        use crate::column::{ColumnKind, ColumnOptions};
+        let values = [1.5, -2.0, f64::NAN, 1e300];
+        let options = ColumnOptions { max_buckets: 16, ..ColumnOptions::new(ColumnKind::Numeric) };
+        let of = |values: &[f64]| {
+            let mut state = ColumnState::empty(&options);
+            state.observe_numbers(values, None).unwrap();
+            MeasureState::from(state)
+        };
+        let none = || MeasureState::from(ColumnState::empty(&options));
+        let seven = of(&values).repeated(7, none()).unwrap();
+        assert_eq!(seven.encode(), of(&values.repeat(7)).encode());
+        assert_eq!(of(&values).repeated(0, none()).unwrap().encode(), none().encode());
+        assert_eq!(of(&values).repeated(1, none()).unwrap().encode(), of(&values).encode());
+    }
 
     #[test]
     fn states_come_back_as_the_kind_that_they_were() {

@@ -33,6 +33,9 @@ pub use rows::{EncodedRow, SliceOf, StateRow};
 const WINDOW: &str = "__window";
 const MODEL: &str = "__model";
 const ROWS: &str = "__rows";
+const WEIGHT: &str = "__weight";
+/// The least share of rows that is believed.
+const LEAST_FRACTION: f64 = 1e-6;
 /// The column of a log's view that says what became of a row.
 const OUTCOME: &str = "__outcome";
 
@@ -45,6 +48,8 @@ pub struct StateQuery {
     pub time: Option<TimeColumn>,
     /// The model id column.
     pub model: Option<String>,
+    /// The column of the share of rows that were logged, whose inverse says how often a row counts.
+    pub sampling_fraction: Option<String>,
     /// Slicing expressions.
     pub slices: Vec<SliceExpression>,
     /// The states that are wanted of each group.
@@ -95,6 +100,10 @@ impl StateQuery {
         if self.has_outcomes() {
             keys.push(column(&schema, OUTCOME)?.alias(OUTCOME));
             base.push(ident(OUTCOME));
+        }
+        if let Some(fraction) = &self.sampling_fraction {
+            keys.push(weight(column(&schema, fraction)?)?.alias(WEIGHT));
+            base.push(ident(WEIGHT));
         }
         for (index, slice) in self.slices.iter().enumerate() {
             keys.push(tagged(slice)?.alias(slice_name(index)));
@@ -246,6 +255,8 @@ impl StateQuery {
         let windows = windows.as_primitive::<TimestampMicrosecondType>();
         let models = self.model.is_some().then(|| text(batch, MODEL)).transpose()?;
         let slices = (0..self.slices.len()).map(|index| text(batch, &slice_name(index))).collect::<Result<Vec<_>>>()?;
+        let weights = self.sampling_fraction.is_some().then(|| typed(batch, WEIGHT)).transpose()?;
+        let weights = weights.map(|weights| weights.as_primitive::<Int64Type>());
         let outcomes = self.has_outcomes().then(|| text(batch, OUTCOME)).transpose()?;
         let counts = typed(batch, ROWS)?;
         let counts = counts.as_primitive::<Int64Type>();
@@ -269,7 +280,9 @@ impl StateQuery {
                     if states.is_null(row) { measure.options.empty().encode() } else { states.value(row).to_vec() }
                 })
                 .collect();
-            rows.push(EncodedRow {
+            let logged = u64::try_from(counts.value(row)).unwrap_or(0);
+            let times = weights.map_or(1, |weights| u64::try_from(weights.value(row)).unwrap_or(1));
+            let mut read = EncodedRow {
                 window: windows.is_valid(row).then(|| windows.value(row)),
                 model: models
                     .as_ref()
@@ -280,12 +293,26 @@ impl StateQuery {
                     .as_ref()
                     .filter(|outcomes| outcomes.is_valid(row))
                     .map(|outcomes| Outcome::of(outcomes.as_string::<i32>().value(row))),
-                rows: u64::try_from(counts.value(row)).unwrap_or(0),
+                rows: logged,
+                logged,
                 states: encoded,
-            });
+            };
+            if times > 1 && read.outcome.is_none() {
+                read.repeat(times, &self.measures)?;
+            }
+            rows.push(read);
         }
         Ok(())
     }
+}
+
+/// How often a row counts: the inverse of the share of rows that were logged, rounded to a whole number; once where the
+/// share is none.
+fn weight(fraction: Expr) -> Result<Expr> {
+    let fraction = cast(fraction, DataType::Float64);
+    let is_share = fraction.clone().gt_eq(lit(LEAST_FRACTION)).and(fraction.clone().lt_eq(lit(1.0)));
+    let times = datafusion::functions::math::expr_fn::round(vec![lit(1.0) / fraction]);
+    Ok(when(is_share, cast(times, DataType::Int64)).otherwise(lit(1_i64))?)
 }
 
 /// The value of a slice as text. A tag before it keeps the null slice apart from a grouping set that leaves the column

@@ -117,6 +117,7 @@ fn states(path: &Path, partitions: usize, look: Look) -> Vec<Group> {
                 unit: unit.parse().expect("a granularity"),
             }),
             model: look.model.map(str::to_owned),
+            sampling_fraction: None,
             slices: look.slices.iter().map(|slice| parse_slice(&context, slice, &over).expect("a slice")).collect(),
             measures: columns.collect(),
             within: Within::Everything,

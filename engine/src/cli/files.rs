@@ -73,6 +73,7 @@ impl Table {
             source: source.clone(),
             time: None,
             model: None,
+            sampling_fraction: None,
             slices: Vec::new(),
             measures: columns.iter().map(|(measure, _, _)| measure.clone()).collect(),
             within: Within::Everything,

@@ -45,6 +45,8 @@ pub enum MonitorKind {
         problem_type: ProblemType,
         /// How the rows are stored.
         format: LogFormat,
+        /// The column of the share of requests that were logged, whose inverse says how often a row counts.
+        sampling_fraction: Option<Located<String>>,
     },
 }
 
@@ -78,6 +80,14 @@ impl MonitorKind {
         match self {
             Self::InferenceLog { format: LogFormat::Payload(payload), .. } => Some(payload),
             _ => None,
+        }
+    }
+
+    /// The column of the share of rows that were logged; of an inference log only.
+    pub const fn sampling_fraction(&self) -> Option<&Located<String>> {
+        match self {
+            Self::InferenceLog { sampling_fraction, .. } => sampling_fraction.as_ref(),
+            Self::Snapshot | Self::TimeSeries { .. } => None,
         }
     }
 
@@ -228,6 +238,7 @@ fn read_inference_log(value: &Value<'_>) -> Option<MonitorKind> {
     if let (Some(class), None) = (&positive_class, &prediction_proba) {
         section.sink.report(class.line, &class.key, "has a meaning only with prediction_proba", None);
     }
+    let sampling_fraction = section.take("sampling_fraction").and_then(|value| value.text());
     section.finish();
     Some(MonitorKind::InferenceLog {
         timestamp: timestamp?,
@@ -246,6 +257,7 @@ fn read_inference_log(value: &Value<'_>) -> Option<MonitorKind> {
         positive_class,
         problem_type: problem_type?,
         format: format?,
+        sampling_fraction,
     })
 }
 

@@ -51,6 +51,7 @@ pub async fn bind(context: &SessionContext, config: &MonitorConfig, file: &str) 
     let schema = source.schema();
     check_roles(config, file, &schema, &mut problems);
     check_timestamp(config, file, &schema, &mut problems);
+    check_weight(config, file, &schema, &mut problems);
     check_selection(config, file, &schema, &mut problems);
     check_limits(config, file, &schema, &mut problems);
     check_names(config, file, &schema, &mut problems);
@@ -208,11 +209,32 @@ fn check_roles(config: &MonitorConfig, file: &str, schema: &Schema, problems: &m
     if let Some(timestamp) = config.kind.timestamp() {
         check_column(timestamp, file, schema, problems);
     }
-    if let MonitorKind::InferenceLog { model_id, prediction, label, prediction_proba, .. } = &config.kind {
+    if let MonitorKind::InferenceLog { model_id, prediction, label, prediction_proba, sampling_fraction, .. } =
+        &config.kind
+    {
         let scores = prediction_proba.iter().flat_map(Probabilities::columns);
-        for column in [Some(model_id), Some(prediction), label.as_ref()].into_iter().flatten().chain(scores) {
+        for column in [Some(model_id), Some(prediction), label.as_ref(), sampling_fraction.as_ref()]
+            .into_iter()
+            .flatten()
+            .chain(scores)
+        {
             check_column(column, file, schema, problems);
         }
+    }
+}
+
+fn check_weight(config: &MonitorConfig, file: &str, schema: &Schema, problems: &mut Vec<Problem>) {
+    let Some(column) = config.kind.sampling_fraction() else { return };
+    let Ok(field) = schema.field_with_name(&column.value) else { return };
+    if !field.data_type().is_numeric() {
+        let data_type = spark_type_name(field.data_type());
+        let message = format!("column {:?} has type {data_type}, but a share is a number", column.value);
+        problems.push(column.problem(file, message, None));
+    }
+    for rule in config.rules.iter().filter(|rule| rule.significance.is_some()) {
+        let message = "a rule with significance takes p-values, which do not know that rows count more than once";
+        let hint = format!("remove significance, or {}", column.key);
+        problems.push(rule.metric.problem(file, message, Some(hint)));
     }
 }
 

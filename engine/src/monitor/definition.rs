@@ -58,6 +58,9 @@ impl BoundMonitor {
         if self.config.offset_minutes > 0 {
             parts.push(format!("offset {}", self.config.offset_minutes));
         }
+        if let Some(column) = self.config.kind.sampling_fraction() {
+            parts.push(format!("weight {}", role(Some(&column.value))));
+        }
         parts.extend(self.source.views.iter().map(ToString::to_string));
         digest(parts)
     }

@@ -141,7 +141,7 @@ impl Reader<'_> {
             while let Some(batch) = rows.next().await {
                 for row in batch? {
                     if part.takes == Takes::Nothing {
-                        seen.rows_before_retention += row.rows;
+                        seen.rows_before_retention += row.logged;
                         continue;
                     }
                     if counts && part.role == Role::Input {
@@ -160,19 +160,19 @@ impl Reader<'_> {
         }
         match row.outcome {
             None => {}
-            Some(Outcome::Status) => return seen.rows_of_other_status += row.rows,
-            Some(Outcome::Duplicate) => return seen.duplicates += row.rows,
-            Some(Outcome::Malformed) => return seen.malformed += row.rows,
+            Some(Outcome::Status) => return seen.rows_of_other_status += row.logged,
+            Some(Outcome::Duplicate) => return seen.duplicates += row.logged,
+            Some(Outcome::Malformed) => return seen.malformed += row.logged,
         }
-        seen.rows += row.rows;
+        seen.rows += row.logged;
         if self.completeness.is_some() && row.window.is_none() {
-            seen.rows_without_window += row.rows;
+            seen.rows_without_window += row.logged;
         }
         if let (Some(completeness), Some(start)) = (&self.completeness, row.window)
             && is_new
             && completeness.was_complete(start)
         {
-            seen.late_rows += row.rows;
+            seen.late_rows += row.logged;
         }
     }
 

@@ -5,6 +5,7 @@ use std::collections::btree_map::Entry;
 
 use limno_metrics::MeasureState;
 
+use super::measure::Measure;
 use crate::Result;
 use crate::payload::Outcome;
 
@@ -36,8 +37,10 @@ pub struct EncodedRow {
     pub slice: Option<SliceOf>,
     /// Of a log of requests, why the rows are not measured; `None` for those that are.
     pub outcome: Option<Outcome>,
-    /// Rows.
+    /// Rows, each as often as it counts.
     pub rows: u64,
+    /// Rows as they stand in the table.
+    pub logged: u64,
     /// One state for each measure of the query, as [`MeasureState::encode`] writes it.
     pub states: Vec<Vec<u8>>,
 }
@@ -57,8 +60,18 @@ impl EncodedRow {
         })
     }
 
-    fn encode(row: &StateRow) -> Self {
+    /// Makes of each row `times` rows.
+    pub(super) fn repeat(&mut self, times: u64, measures: &[Measure]) -> Result<()> {
+        self.rows = self.rows.saturating_mul(times);
+        for (state, measure) in self.states.iter_mut().zip(measures) {
+            *state = MeasureState::decode(state)?.repeated(times, measure.options.empty())?.encode();
+        }
+        Ok(())
+    }
+
+    fn encode(row: &StateRow, logged: u64) -> Self {
         Self {
+            logged,
             window: row.window,
             model: row.model.clone(),
             slice: row.slice.clone(),
@@ -81,7 +94,7 @@ pub struct SliceOf {
 /// The rows over everything, merged from the parts of the first slice expression.
 #[derive(Default)]
 pub(super) struct Whole {
-    rows: BTreeMap<GroupKey, (u64, Vec<MeasureState>)>,
+    rows: BTreeMap<GroupKey, (u64, u64, Vec<MeasureState>)>,
 }
 
 /// Window, model and outcome.
@@ -92,14 +105,16 @@ impl Whole {
         if part.slice.as_ref().is_none_or(|slice| slice.expression != 0) {
             return Ok(());
         }
+        let logged = part.logged;
         let part = part.decode()?;
         match self.rows.entry((part.window, part.model, part.outcome)) {
             Entry::Vacant(entry) => {
-                entry.insert((part.rows, part.states));
+                entry.insert((part.rows, logged, part.states));
             }
             Entry::Occupied(mut entry) => {
-                let (rows, states) = entry.get_mut();
+                let (rows, known, states) = entry.get_mut();
                 *rows += part.rows;
+                *known += logged;
                 for (ours, theirs) in states.iter_mut().zip(&part.states) {
                     ours.merge(theirs)?;
                 }
@@ -109,8 +124,8 @@ impl Whole {
     }
 
     pub(super) fn into_rows(self) -> Vec<EncodedRow> {
-        let row = |((window, model, outcome), (rows, states))| {
-            EncodedRow::encode(&StateRow { window, model, slice: None, outcome, rows, states })
+        let row = |((window, model, outcome), (rows, logged, states))| {
+            EncodedRow::encode(&StateRow { window, model, slice: None, outcome, rows, states }, logged)
         };
         self.rows.into_iter().map(row).collect()
     }
