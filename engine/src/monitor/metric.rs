@@ -88,11 +88,7 @@ impl BoundMetric {
     /// # Errors
     /// When the rows lack a column, which would be a defect.
     pub fn derive(&self, rows: &RecordBatch, columns: &[&str]) -> Result<ArrayRef> {
-        let values = (0..rows.num_rows()).map(|row| match self.definitions.get(columns[row]) {
-            Some(definition) => self.evaluate_on(definition, &rows.slice(row, 1)),
-            None => Ok(self.none(1)),
-        });
-        self.joined(&values.collect::<Result<Vec<_>>>()?)
+        self.over(rows, columns)
     }
 
     /// The values of a drift metric, one for each pair of rows of the profile table.
@@ -100,42 +96,59 @@ impl BoundMetric {
     /// # Errors
     /// As [`Self::derive`].
     pub fn compare(&self, current: &RecordBatch, base: &RecordBatch, columns: &[&str]) -> Result<ArrayRef> {
-        let values = (0..current.num_rows()).map(|row| match self.definitions.get(columns[row]) {
-            Some(definition) => {
-                let side = |batch: &RecordBatch| -> ArrayRef { Arc::new(StructArray::from(batch.slice(row, 1))) };
-                let sides = vec![side(current), side(base)];
-                let schema = sides_of(&current.schema());
-                self.evaluate_on(definition, &RecordBatch::try_new(schema, sides)?)
-            }
-            None => Ok(self.none(1)),
-        });
-        self.joined(&values.collect::<Result<Vec<_>>>()?)
+        let side = |batch: &RecordBatch| -> ArrayRef { Arc::new(StructArray::from(batch.clone())) };
+        let sides = vec![side(current), side(base)];
+        self.over(&RecordBatch::try_new(sides_of(&current.schema()), sides)?, columns)
     }
 
-    fn none(&self, rows: usize) -> ArrayRef {
-        arrow::array::new_null_array(self.field.data_type(), rows)
-    }
-
-    fn joined(&self, values: &[ArrayRef]) -> Result<ArrayRef> {
-        let values: Vec<&dyn arrow::array::Array> = values.iter().map(AsRef::as_ref).collect();
-        if values.is_empty() {
-            return Ok(self.none(0));
+    /// The value on each row, by the definition for its column.
+    fn over(&self, rows: &RecordBatch, columns: &[&str]) -> Result<ArrayRef> {
+        let none = arrow::array::new_null_array(self.field.data_type(), 1);
+        let mut values: Vec<ArrayRef> = vec![none];
+        let mut texts: Vec<&str> = vec![""];
+        let mut places = Vec::with_capacity(columns.len());
+        for (row, column) in columns.iter().enumerate() {
+            let Some(definition) = self.definitions.get(*column) else {
+                places.push((0, 0));
+                continue;
+            };
+            // Equal definitions, as most columns have, are evaluated once for all rows.
+            let known = texts.iter().position(|text| *text == definition.text).filter(|&at| at > 0);
+            let at = match known {
+                Some(at) => at,
+                None => {
+                    values.push(self.evaluate_on(definition, rows)?);
+                    texts.push(&definition.text);
+                    values.len() - 1
+                }
+            };
+            places.push((at, row));
         }
-        Ok(arrow::compute::concat(&values)?)
+        let values: Vec<&dyn arrow::array::Array> = values.iter().map(AsRef::as_ref).collect();
+        Ok(arrow::compute::interleave(&values, &places)?)
     }
 
-    /// The value over one row of the columns that the definition was bound to; none if it fails there.
-    fn evaluate_on(&self, definition: &Definition, row: &RecordBatch) -> Result<ArrayRef> {
+    /// The values over rows of the columns that the definition was bound to; none where it fails.
+    fn evaluate_on(&self, definition: &Definition, rows: &RecordBatch) -> Result<ArrayRef> {
         let columns = definition.inputs.fields().iter().map(|field| {
-            let column = row.column_by_name(field.name()).cloned();
-            column.unwrap_or_else(|| arrow::array::new_null_array(field.data_type(), row.num_rows()))
+            let column = rows.column_by_name(field.name()).cloned();
+            column.unwrap_or_else(|| arrow::array::new_null_array(field.data_type(), rows.num_rows()))
         });
-        let options = RecordBatchOptions::new().with_row_count(Some(row.num_rows()));
-        let row = RecordBatch::try_new_with_options(Arc::clone(&definition.inputs), columns.collect(), &options)?;
-        Ok(self.evaluate(definition, &row).unwrap_or_else(|error| {
-            tracing::debug!(%error, metric = self.field.name(), "a metric has no value on a row");
-            self.none(row.num_rows())
-        }))
+        let options = RecordBatchOptions::new().with_row_count(Some(rows.num_rows()));
+        let rows = RecordBatch::try_new_with_options(Arc::clone(&definition.inputs), columns.collect(), &options)?;
+        if let Ok(values) = self.evaluate(definition, &rows) {
+            return Ok(values);
+        }
+        // A row that fails, as by a cast, costs no other row its value.
+        let one = |row: usize| {
+            self.evaluate(definition, &rows.slice(row, 1)).unwrap_or_else(|error| {
+                tracing::warn!(%error, metric = self.field.name(), "a metric has no value on a row");
+                arrow::array::new_null_array(self.field.data_type(), 1)
+            })
+        };
+        let values: Vec<ArrayRef> = (0..rows.num_rows()).map(one).collect();
+        let values: Vec<&dyn arrow::array::Array> = values.iter().map(AsRef::as_ref).collect();
+        Ok(arrow::compute::concat(&values)?)
     }
 
     fn evaluate(&self, definition: &Definition, batch: &RecordBatch) -> Result<ArrayRef> {
