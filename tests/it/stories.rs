@@ -9,6 +9,7 @@ mod incremental;
 mod outbox;
 mod precision;
 mod retention;
+mod sampling;
 mod schemas;
 mod windows;
 
