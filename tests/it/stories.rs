@@ -6,6 +6,7 @@ mod dialect;
 mod flights;
 mod foreign;
 mod incremental;
+mod nannyml;
 mod outbox;
 mod precision;
 mod retention;
