@@ -4,10 +4,13 @@
 mod covid;
 mod damage;
 mod dialect;
+mod fairness;
 mod flights;
 mod foreign;
 mod incremental;
+mod metrics;
 mod nannyml;
+mod nested;
 mod outbox;
 mod precision;
 mod retention;
