@@ -158,9 +158,13 @@ fn single_fields_are_chosen_and_left_out_by_their_path() {
     configure(&place, "columns = { include = [\"a.b\"] }");
     place.refresh();
     assert_eq!(columns(&place), [":table", "a.b"]);
-    configure(&place, "columns = { include = [\"a\", \"price\"], exclude = [\"a.c*\"] }");
+    configure(&place, "columns = { include = [\"a\", \"price\"], exclude = [\"a.c\"] }");
     place.refresh();
+    // With a struct go its fields.
     assert_eq!(columns(&place), [":table", "a", "a.b", "price"]);
+    configure(&place, "columns = { include = [\"a.c\"] }");
+    place.refresh();
+    assert_eq!(columns(&place), [":table", "a.c", "a.c.d"]);
     same_as_full(&place);
     configure(&place, "columns = { include = [\"a.x\"] }");
     place.limno(&["run"]).fails(2, &["limno.toml:4", "a.x"]);
