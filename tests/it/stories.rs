@@ -1,11 +1,16 @@
 //! Whole stories: tables, `limno` as a user calls it, and what arrives in the mail and at the job. Here is what they
 //! share: monitors, notifiers and triggers as text, and small tables.
 
+mod covid;
 mod damage;
 mod dialect;
+mod fairness;
 mod flights;
 mod foreign;
 mod incremental;
+mod metrics;
+mod nannyml;
+mod nested;
 mod outbox;
 mod precision;
 mod retention;

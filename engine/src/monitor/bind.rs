@@ -2,14 +2,14 @@
 
 use std::sync::Arc;
 
-use arrow::datatypes::{Schema, SchemaRef};
+use arrow::datatypes::{DataType, Schema, SchemaRef};
 use datafusion::common::DFSchema;
 use datafusion::prelude::SessionContext;
 use limno_metrics::column::{ColumnKind, spark_type_name};
 use limno_metrics::schema::{Shape, drift_schema, profile_schema};
 use limno_sql::expression::{SliceExpression, parse_slice};
 use limno_sql::functions::to_instant;
-use limno_sql::plan::Measure;
+use limno_sql::plan::{Measure, leaves};
 use limno_sql::source::{LabelJoin, Source, View};
 
 use super::bound::{BaselineColumn, BoundBaseline, BoundColumn, BoundMonitor};
@@ -278,53 +278,66 @@ fn check_names(config: &MonitorConfig, file: &str, schema: &Schema, problems: &m
     }
 }
 
+/// The columns that can be profiled, fields of structs by their dotted paths.
+fn paths(schema: &Schema) -> Vec<(String, DataType)> {
+    let fields = schema.fields().iter().flat_map(|field| leaves(field.name(), field.data_type()));
+    fields.map(|(path, data_type)| (path.join("."), data_type)).collect()
+}
+
+fn check_path(column: &Located<String>, file: &str, paths: &[(String, DataType)], problems: &mut Vec<Problem>) {
+    if !paths.iter().any(|(name, _)| *name == column.value) {
+        let names: Vec<&str> = paths.iter().map(|(name, _)| name.as_str()).collect();
+        let message = format!("the table has no column {:?}", column.value);
+        problems.push(column.problem(file, message, name_hint(&column.value, &names)));
+    }
+}
+
 fn check_selection(config: &MonitorConfig, file: &str, schema: &Schema, problems: &mut Vec<Problem>) {
     let selection = &config.columns;
+    let paths = paths(schema);
     let named = selection.include.iter().flatten().chain(&selection.exclude).chain(&selection.categorical);
     for column in named.filter(|column| !is_glob(&column.value)) {
-        check_column(column, file, schema, problems);
+        check_path(column, file, &paths, problems);
     }
     for column in selection.categorical.iter().filter(|column| !is_glob(&column.value)) {
-        if let Ok(field) = schema.field_with_name(&column.value)
-            && !ColumnKind::can_be_categorical(field.data_type())
+        if let Some((_, data_type)) = paths.iter().find(|(name, _)| *name == column.value)
+            && !ColumnKind::can_be_categorical(data_type)
         {
-            let message = format!(
-                "column {:?} has type {}, which has no categories",
-                column.value,
-                spark_type_name(field.data_type())
-            );
+            let message =
+                format!("column {:?} has type {}, which has no categories", column.value, spark_type_name(data_type));
             problems.push(column.problem(file, message, None));
         }
     }
     for rule in &config.rules {
         for column in rule.columns.iter().filter(|column| !is_glob(&column.value) && column.value != ":table") {
-            check_column(column, file, schema, problems);
+            check_path(column, file, &paths, problems);
         }
     }
 }
 
 /// What is said of how finely single columns are kept.
 fn check_limits(config: &MonitorConfig, file: &str, schema: &Schema, problems: &mut Vec<Problem>) {
+    let paths = paths(schema);
     let limits = config.columns.max_buckets.iter().map(|limit| &limit.columns);
     for columns in config.columns.exact.iter().chain(limits) {
         if is_glob(&columns.value) {
-            if !schema.fields().iter().any(|field| glob_matches(&columns.value, field.name())) {
+            if !paths.iter().any(|(name, _)| glob_matches(&columns.value, name)) {
                 let message = format!("the table has no column that fits {:?}", columns.value);
                 problems.push(columns.problem(file, message, nearest(schema, &columns.value.replace('*', ""))));
             }
             continue;
         }
-        check_column(columns, file, schema, problems);
-        if let Ok(field) = schema.field_with_name(&columns.value)
-            && matches!(ColumnKind::of(field.data_type()), ColumnKind::Opaque | ColumnKind::Length)
+        check_path(columns, file, &paths, problems);
+        if let Some((_, data_type)) = paths.iter().find(|(name, _)| *name == columns.value)
+            && matches!(ColumnKind::of(data_type), ColumnKind::Opaque | ColumnKind::Length)
         {
-            let data_type = spark_type_name(field.data_type());
+            let data_type = spark_type_name(data_type);
             let message = format!("column {:?} has type {data_type}, which has no distribution", columns.value);
             problems.push(columns.problem(file, message, None));
         }
     }
-    let names = schema.fields().iter().map(|field| field.name().as_str());
-    let profiled: Vec<&str> = names.filter(|name| is_profiled(config, name)).collect();
+    let columns = select_columns(config, schema);
+    let profiled: Vec<&str> = columns.iter().map(|column| column.name.as_str()).collect();
     problems.extend(config.columns.contradictions(&profiled, file));
 }
 

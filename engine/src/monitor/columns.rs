@@ -5,7 +5,7 @@ use limno_metrics::column::{ColumnKind, ColumnOptions, spark_type_name};
 use limno_sql::plan::leaves;
 
 use super::bound::BoundColumn;
-use crate::config::{MonitorConfig, MonitorKind, Precision, ProblemType};
+use crate::config::{Located, MonitorConfig, MonitorKind, Precision, ProblemType, glob_matches};
 
 /// The columns of a log of requests that tell one from another, and say nothing of many.
 const REQUEST_KEYS: [&str; 3] = ["request_id", "client_request_id", "row_id"];
@@ -24,17 +24,11 @@ pub(super) fn select_columns(config: &MonitorConfig, schema: &Schema) -> Vec<Bou
     let mut columns: Vec<BoundColumn> = Vec::new();
     for field in schema.fields().iter().filter(|field| !is_hidden(field.name())) {
         let is_whole = is_profiled(config, field.name());
-        let excluded =
-            |name: &str| config.columns.exclude.iter().any(|pattern| crate::config::glob_matches(&pattern.value, name));
         for (path, data_type) in leaves(field.name(), field.data_type()) {
             let name = path.join(".");
             // A column of this very name is the one that it means.
             let is_taken = path.len() > 1 && schema.field_with_name(&name).is_ok();
-            let is_selected = if path.len() == 1 {
-                is_whole
-            } else {
-                (is_whole && !excluded(&name)) || is_profiled_field(config, &name)
-            };
+            let is_selected = if path.len() == 1 { is_whole } else { is_profiled_field(config, &path, is_whole) };
             if is_selected && !is_taken {
                 let options = column_options(config, &name, &data_type);
                 columns.push(BoundColumn { name, path, data_type: spark_type_name(&data_type), options });
@@ -44,9 +38,14 @@ pub(super) fn select_columns(config: &MonitorConfig, schema: &Schema) -> Vec<Bou
     columns
 }
 
-/// Whether a field of a struct is asked for by its own name.
-fn is_profiled_field(config: &MonitorConfig, name: &str) -> bool {
-    config.columns.include.is_some() && config.columns.is_included(name)
+/// Whether a field of a struct is profiled: with the struct that it is in, unless one of the two is left out.
+fn is_profiled_field(config: &MonitorConfig, path: &[String], is_whole: bool) -> bool {
+    let around: Vec<String> = (1..=path.len()).map(|depth| path[..depth].join(".")).collect();
+    let is_any = |patterns: &[Located<String>], names: &[String]| {
+        names.iter().any(|name| patterns.iter().any(|pattern| glob_matches(&pattern.value, name)))
+    };
+    let is_asked_for = is_whole || config.columns.include.as_ref().is_some_and(|include| is_any(include, &around[1..]));
+    is_asked_for && !is_any(&config.columns.exclude, &around)
 }
 
 /// The type of a column, or of a field within one.

@@ -144,3 +144,59 @@ fn a_table_with_a_feature_that_cannot_be_read_is_refused_by_its_name() {
     assert_eq!(ran.err.lines().count(), 1, "{}", ran.err);
     assert_eq!(place.files("out/m_ledger"), before);
 }
+
+#[test]
+fn a_checkpoint_in_sidecars_stands_for_the_commits_that_are_gone() {
+    let place = Place::new();
+    copy(&limno_fixtures::paths::data_dir().join("delta/checkpoint-v2-table"), &place.path("t"));
+    let log = |version: usize| place.path(&format!("t/_delta_log/{version:020}.json"));
+    // What a writer's clean-up leaves: nothing before the newest checkpoint. The last commit is yet to come.
+    (0..8).for_each(|version| std::fs::remove_file(log(version)).unwrap());
+    let last = std::fs::read_to_string(log(9)).unwrap();
+    std::fs::remove_file(log(9)).unwrap();
+    place.configure(
+        "[monitor.m]\ntable = \"~/t\"\noutput = \"~/out\"\n\
+         [monitor.m.time_series]\ntimestamp = \"created_at\"\ngranularities = [\"1 day\"]\n",
+    );
+    let ids =
+        || place.row("SELECT count, min, max, distinct_count AS ids FROM m_profile_metrics WHERE column_name = 'id'");
+    let report = place.refresh();
+    assert_eq!((&report["commit_version"], &report["rows"]), (&json!(8), &json!(43)), "{report}");
+    assert_eq!(ids(), json!({ "count": 43, "min": 1.0, "max": 43.0, "ids": 43 }));
+    commit(&place, 9, &last);
+    let report = place.refresh();
+    assert_eq!(
+        (&report["mode"], &report["files_read"], &report["rows"]),
+        (&json!("incremental"), &json!(1), &json!(1))
+    );
+    assert_eq!(ids(), json!({ "count": 44, "min": 1.0, "max": 44.0, "ids": 44 }));
+    let incremental = states(&place);
+    place.limno(&["run", "--full-refresh"]).fine();
+    assert_eq!(incremental, states(&place));
+}
+
+#[test]
+fn a_table_with_clustering_and_row_tracking_is_read_and_followed() {
+    let place = Place::new();
+    let commits = unpack(&place, "table_with_liquid_clustering");
+    commit(&place, 0, &commits[0]);
+    snapshot(&place, "");
+    place.refresh();
+    let newest = || {
+        place.row(
+            "SELECT count, min, max FROM m_profile_metrics WHERE column_name = 'id' ORDER BY window.start DESC LIMIT 1",
+        )
+    };
+    assert_eq!(newest(), json!({ "count": 10, "min": 0.0, "max": 9.0 }));
+    // A file goes, as with a delete of the greatest id.
+    let actions = commits[0].lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let added = actions.filter_map(|action| action.get("add").cloned()).collect::<Vec<_>>();
+    let gone = added.iter().find(|add| add["stats"].as_str().unwrap().contains("\"maxValues\":{\"id\":9}")).unwrap();
+    let remove = json!({ "remove": {
+        "path": gone["path"], "dataChange": true, "deletionTimestamp": 1_700_000_000_000_i64,
+        "extendedFileMetadata": true, "partitionValues": {}, "size": gone["size"]
+    }});
+    commit(&place, 1, &remove.to_string());
+    place.refresh();
+    assert_eq!(newest(), json!({ "count": 9, "min": 0.0, "max": 8.0 }));
+}
