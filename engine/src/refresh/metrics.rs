@@ -264,6 +264,9 @@ impl MetricWriter<'_> {
         if !writes_profile && !writes_drift {
             return Ok(0);
         }
+        for output in [&mut *profile, &mut *drift] {
+            self.earlier_rows_fit(output).await?;
+        }
         let files = self.ledger.files(|group| group == crate::ledger::WITHOUT_WINDOW);
         let counts = self.counts(Role::Input, files).await?;
         let outline = self.layout().outline(&counts);
@@ -278,6 +281,30 @@ impl MetricWriter<'_> {
         self.baseline_rows(&baseline, profile).await?;
         self.batch(&outline, &mut baseline, targets, &Spans::none(), profile, drift).await?;
         Ok(u64::from(profile.rows + drift.rows > 0))
+    }
+
+    /// Rows of earlier refreshes take the types that columns of custom metrics have now.
+    async fn earlier_rows_fit(&self, output: &mut Output) -> Result<()> {
+        let table = &output.written.table;
+        let Some(before) = table.schema() else { return Ok(()) };
+        let is_other = |field: &arrow::datatypes::FieldRef| {
+            before.field_with_name(field.name()).is_ok_and(|known| known.data_type() != field.data_type())
+        };
+        if !self.maker.monitor.metrics.iter().any(|metric| is_other(&metric.field)) {
+            return Ok(());
+        }
+        let files: Vec<Add> = table.files().iter().map(|file| file.add.clone()).collect();
+        let mut writer = table.writer(&output.schema)?;
+        let unreadable = |message: String| Error::MetricTable { table: table.uri().to_owned(), message };
+        if let Some(mut rows) = table.read(self.context, files.clone(), None, None).await? {
+            while let Some(batch) = rows.next().await {
+                let batch = batch.map_err(|error| unreadable(error.to_string()))?;
+                writer.write(under(&batch, &output.schema)?).await?;
+            }
+        }
+        output.added.extend(writer.finish(Some(SNAPSHOT)).await?);
+        output.removed.extend(files);
+        Ok(())
     }
 
     /// The windows of a table with a time: rows in the place of those that were there.

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arrow::array::{RecordBatch, new_null_array};
-use arrow::compute::cast;
+use arrow::compute::{can_cast_types, cast};
 use arrow::datatypes::{Schema, SchemaRef};
 use datafusion::prelude::SessionContext;
 use deltalake::DeltaTableError;
@@ -54,8 +54,10 @@ pub async fn append(context: &SessionContext, uri: &str, rows: RecordBatch) -> R
 /// When a column does not fit.
 pub fn under(batch: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch> {
     let column = |field: &arrow::datatypes::FieldRef| match batch.column_by_name(field.name()) {
-        Some(values) => cast(values, field.data_type()).map_err(Error::from),
-        None => Ok(new_null_array(field.data_type(), batch.num_rows())),
+        Some(values) if can_cast_types(values.data_type(), field.data_type()) => {
+            cast(values, field.data_type()).map_err(Error::from)
+        }
+        _ => Ok(new_null_array(field.data_type(), batch.num_rows())),
     };
     let columns = schema.fields().iter().map(column).collect::<Result<Vec<_>>>()?;
     Ok(RecordBatch::try_new(Arc::clone(schema), columns)?)
