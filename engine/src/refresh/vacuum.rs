@@ -64,8 +64,8 @@ impl Vacuum<'_> {
                 vacuumed.rows += self.rows(&self.places.drift, &drift_schema, from).await?;
             }
         }
-        let Places { profile, drift, ledger, alerts, refreshes, .. } = self.places;
-        for uri in [profile, drift, ledger, alerts, refreshes] {
+        let Places { profile, drift, ledger, alerts, refreshes, quarantine, .. } = self.places;
+        for uri in [profile, drift, ledger, alerts, refreshes, quarantine] {
             vacuumed.files += store::delete_replaced(self.context, uri, retention.files, self.is_dry).await?;
         }
         Ok(vacuumed)
