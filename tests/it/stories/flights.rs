@@ -6,6 +6,7 @@ use arrow::array::{AsArray, RecordBatch};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Float64Type};
 use limno_engine::trigger::idempotency_token;
+use limno_metrics::schema::{QualityColumns, Shape};
 use serde_json::{Value, json};
 
 use super::schemas::check_schemas;
@@ -101,7 +102,8 @@ fn a_year_of_flights_becomes_one_mail_and_one_job_run() {
     }
     let everything = place.limno(&["sql", "SELECT * FROM alerts", "--format", "csv"]).fine().out;
     assert!(!everything.contains(&password) && !everything.contains("hunter2"));
-    check_schemas(&place, name);
+    let shape = Shape { quality: Some(QualityColumns::Regression), ..Shape::of_model(Some("model_version")) };
+    check_schemas(&place, "monitoring", name, &shape);
     check_numbers(&place, name);
 
     let before = place.files("monitoring");
