@@ -243,7 +243,7 @@ fn check_numbers(place: &Place, name: &str) {
     let (told, error) = (drift["ks"].as_f64().unwrap(), drift["ks_error"].as_f64().unwrap());
     assert!(told <= ks + 1e-12 && ks <= told + error + 1e-12, "{ks} is not in {told} + {error}");
     let profile = place.row(&format!(
-        "SELECT quantiles[501] AS middle, quantiles[1] AS least, quantiles[1001] AS greatest, median, min, max, count, \
+        "SELECT quantiles[500] AS middle, quantiles[0] AS least, quantiles[1000] AS greatest, median, min, max, count, \
          num_nulls, data_type FROM {name}_profile_metrics WHERE {of_table} AND log_type = 'INPUT'"
     ));
     let distances = sorted(&week, "distance");
