@@ -48,36 +48,38 @@ const VARIABLES: &[&str] =
     &["input_column", "prediction_col", "label_col", "model_id_col", "timestamp_col", "current_df", "base_df"];
 
 impl MetricConfig {
-    /// The definition for one column, with all variables filled in.
+    /// The definition for one column, with all variables filled in. `path` is the column, or a field of a struct by the
+    /// names that lead to it; of the row of the table it is empty.
     ///
     /// Names stand as they are within backticks that the definition has around the variable, and get backticks where it
     /// has none.
     ///
     /// # Errors
     /// What is wrong with the template.
-    pub fn definition_for(&self, column: &str, roles: &Roles) -> Result<String, String> {
-        let mut values: BTreeMap<&str, String> = BTreeMap::new();
+    pub fn definition_for(&self, path: &[String], roles: &Roles) -> Result<String, String> {
+        let mut values: BTreeMap<&str, Vec<String>> = BTreeMap::new();
         if self.kind == MetricKind::Drift {
-            values.insert("current_df", "current_df".to_owned());
-            values.insert("base_df", "base_df".to_owned());
+            values.insert("current_df", vec!["current_df".to_owned()]);
+            values.insert("base_df", vec!["base_df".to_owned()]);
         } else {
-            if column != TABLE_COLUMN {
-                values.insert("input_column", column.to_owned());
+            if !path.is_empty() {
+                values.insert("input_column", path.to_vec());
             }
-            values.extend(roles.columns.iter().map(|(name, column)| (*name, column.clone())));
+            values.extend(roles.columns.iter().map(|(name, column)| (*name, vec![column.clone()])));
         }
         render(&self.definition.value, &values)
     }
 }
 
-fn render(definition: &str, values: &BTreeMap<&str, String>) -> Result<String, String> {
+fn render(definition: &str, values: &BTreeMap<&str, Vec<String>>) -> Result<String, String> {
     // Without functions and filters: a definition is filled in, it runs no program.
     let mut environment = Environment::empty();
     environment.set_undefined_behavior(UndefinedBehavior::Strict);
     // Bare variables become quoted names; within backticks a name goes as it is.
-    let quoted_name = |name: &str, is_within: bool| {
-        let doubled = name.replace('`', "``");
-        let is_frame = name == "current_df" || name == "base_df";
+    let quoted_name = |variable: &str, path: &[String], is_within: bool| {
+        let doubled: Vec<String> = path.iter().map(|name| name.replace('`', "``")).collect();
+        let doubled = doubled.join("`.`");
+        let is_frame = variable == "current_df" || variable == "base_df";
         if is_within || is_frame { doubled } else { format!("`{doubled}`") }
     };
     let mut text = String::with_capacity(definition.len());
@@ -90,7 +92,7 @@ fn render(definition: &str, values: &BTreeMap<&str, String>) -> Result<String, S
         let variable = after[2..end].trim();
         // Whatever is more than a name is the template engine's to judge, with names as it needs them.
         let context: BTreeMap<&str, String> =
-            values.iter().map(|(name, value)| (*name, quoted_name(value, is_within))).collect();
+            values.iter().map(|(name, path)| (*name, quoted_name(name, path, is_within))).collect();
         let filled = environment.render_str(&after[..end + 2], &context).map_err(|error| {
             if VARIABLES.contains(&variable) {
                 format!("{variable} has no meaning here")
@@ -213,10 +215,15 @@ mod tests {
     use super::*;
 
     fn filled(definition: &str) -> Result<String, String> {
+        filled_on(&["an `odd` name"], definition)
+    }
+
+    fn filled_on(path: &[&str], definition: &str) -> Result<String, String> {
+        let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
         let values = BTreeMap::from([
-            ("input_column", "an `odd` name".to_owned()),
-            ("prediction_col", "p".to_owned()),
-            ("current_df", "current_df".to_owned()),
+            ("input_column", names(path)),
+            ("prediction_col", names(&["p"])),
+            ("current_df", names(&["current_df"])),
         ]);
         render(definition, &values)
     }
@@ -227,6 +234,9 @@ mod tests {
         assert_eq!(filled("avg({{ input_column }} - {{prediction_col}})").unwrap(), "avg(`an ``odd`` name` - `p`)");
         assert_eq!(filled("{{current_df}}.m + 1").unwrap(), "current_df.m + 1");
         assert_eq!(filled("sum(x)").unwrap(), "sum(x)");
+        // A field of a struct is named by its path.
+        assert_eq!(filled_on(&["a", "b.`c"], "avg({{input_column}})").unwrap(), "avg(`a`.`b.``c`)");
+        assert_eq!(filled_on(&["a", "b.`c"], "avg(`{{input_column}}`)").unwrap(), "avg(`a`.`b.``c`)");
     }
 
     #[test]

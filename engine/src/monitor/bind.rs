@@ -67,7 +67,6 @@ pub async fn bind(context: &SessionContext, config: &MonitorConfig, file: &str) 
     let has_roles = problems.is_empty();
     let quality = if has_roles { bind_quality(config, file, &schema, &mut problems) } else { None };
     let metrics = {
-        let names: Vec<&str> = columns.iter().map(|column| column.name.as_str()).collect();
         let shape = Shape {
             quality: config.kind.quality(),
             ..Shape::of_model(config.kind.model_id().map(|column| column.value.as_str()))
@@ -76,7 +75,7 @@ pub async fn bind(context: &SessionContext, config: &MonitorConfig, file: &str) 
             context,
             file,
             schema: &DFSchema::try_from(schema.as_ref().clone())?,
-            profiled: &names,
+            columns: &columns,
             shape: &shape,
             roles: &roles(config),
         };

@@ -14,6 +14,7 @@ use limno_metrics::schema::{Shape, TABLE_COLUMN, profile_schema};
 use limno_sql::expression::{AggregateExpression, AggregatePart, ExpressionError, parse_aggregate, parse_scalar};
 use limno_sql::plan::{Measure, MeasureOptions};
 
+use super::bound::BoundColumn;
 use super::definition::digest;
 use crate::Result;
 use crate::config::{MetricConfig, MetricKind, Problem, Roles, glob_matches, is_glob, name_hint};
@@ -170,8 +171,8 @@ pub(super) struct Binding<'a> {
     pub(super) file: &'a str,
     /// The columns of the table that is read.
     pub(super) schema: &'a DFSchema,
-    /// The names of the profiled columns.
-    pub(super) profiled: &'a [&'a str],
+    /// The profiled columns.
+    pub(super) columns: &'a [BoundColumn],
     /// The shape of the metric tables without custom metrics.
     pub(super) shape: &'a Shape,
     pub(super) roles: &'a Roles,
@@ -224,16 +225,13 @@ pub(super) fn bind_metrics(
 fn covered(metric: &MetricConfig, binding: &Binding<'_>, problems: &mut Vec<Problem>) -> Vec<String> {
     let mut covered: Vec<String> = Vec::new();
     for pattern in &metric.columns {
-        let fits = binding
-            .profiled
-            .iter()
-            .filter(|column| glob_matches(&pattern.value, column))
-            .map(|column| (*column).to_owned());
+        let profiled: Vec<&str> = binding.columns.iter().map(|column| column.name.as_str()).collect();
+        let fits = profiled.iter().filter(|name| glob_matches(&pattern.value, name)).map(|name| (*name).to_owned());
         let fits: Vec<String> =
             if pattern.value == TABLE_COLUMN { vec![TABLE_COLUMN.to_owned()] } else { fits.collect() };
         if fits.is_empty() {
             let what = if is_glob(&pattern.value) { "no profiled column fits" } else { "no profiled column is named" };
-            let hint = name_hint(&pattern.value, binding.profiled);
+            let hint = name_hint(&pattern.value, &profiled);
             problems.push(pattern.problem(binding.file, format!("{what} {:?}", pattern.value), hint));
         }
         covered.extend(fits);
@@ -250,7 +248,8 @@ fn definition(
     known: &Shape,
 ) -> std::result::Result<Definition, Problem> {
     let problem = |message: String, hint: Option<String>| metric.definition.problem(binding.file, message, hint);
-    let text = metric.definition_for(column, binding.roles).map_err(|message| problem(message, None))?;
+    let path = binding.columns.iter().find(|known| known.name == column).map_or(&[][..], |known| &known.path);
+    let text = metric.definition_for(path, binding.roles).map_err(|message| problem(message, None))?;
     let refused = |error: ExpressionError| {
         let hint = error.unknown().and_then(|(name, valid)| {
             let valid: Vec<&str> = valid.iter().map(String::as_str).collect();

@@ -6,6 +6,7 @@ use arrow::array::{AsArray, RecordBatch};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Float64Type};
 use limno_engine::trigger::idempotency_token;
+use limno_metrics::schema::{QualityColumns, Shape};
 use serde_json::{Value, json};
 
 use super::schemas::check_schemas;
@@ -101,7 +102,8 @@ fn a_year_of_flights_becomes_one_mail_and_one_job_run() {
     }
     let everything = place.limno(&["sql", "SELECT * FROM alerts", "--format", "csv"]).fine().out;
     assert!(!everything.contains(&password) && !everything.contains("hunter2"));
-    check_schemas(&place, name);
+    let shape = Shape { quality: Some(QualityColumns::Regression), ..Shape::of_model(Some("model_version")) };
+    check_schemas(&place, "monitoring", name, &shape);
     check_numbers(&place, name);
 
     let before = place.files("monitoring");
@@ -241,7 +243,7 @@ fn check_numbers(place: &Place, name: &str) {
     let (told, error) = (drift["ks"].as_f64().unwrap(), drift["ks_error"].as_f64().unwrap());
     assert!(told <= ks + 1e-12 && ks <= told + error + 1e-12, "{ks} is not in {told} + {error}");
     let profile = place.row(&format!(
-        "SELECT quantiles[501] AS middle, quantiles[1] AS least, quantiles[1001] AS greatest, median, min, max, count, \
+        "SELECT quantiles[500] AS middle, quantiles[0] AS least, quantiles[1000] AS greatest, median, min, max, count, \
          num_nulls, data_type FROM {name}_profile_metrics WHERE {of_table} AND log_type = 'INPUT'"
     ));
     let distances = sorted(&week, "distance");

@@ -74,6 +74,12 @@ kind       = "derived"
 columns    = ["x_1"]
 definition = "total / count"
 [[monitor.m.metric]]
+name       = "verdict"
+kind       = "derived"
+type       = "string"
+columns    = ["x_2"]
+definition = "CASE WHEN per_row IS NULL AND total > 1000 THEN 'much' ELSE 'little' END"
+[[monitor.m.metric]]
 name       = "growth"
 kind       = "drift"
 columns    = ["x*"]
@@ -98,7 +104,8 @@ fn oracle(rows: &[RecordBatch], condition: &str) -> Map<String, Value> {
     let sums = "sum(x_1) AS total_x_1, sum(x_2) AS total_x_2, median(x_1) AS middle_x_1, median(x_2) AS middle_x_2, \
                 count(distinct x_1) AS values_seen_x_1, count(distinct x_2) AS values_seen_x_2, \
                 stddev_samp(x_1) / avg(x_1) AS variation_x_1, stddev_samp(x_2) / avg(x_2) AS variation_x_2, \
-                sum(x_1) / count(*) AS per_row_x_1";
+                sum(x_1) / count(*) AS per_row_x_1, \
+                CASE WHEN sum(x_2) > 1000 THEN 'much' ELSE 'little' END AS verdict_x_2";
     let query = format!(
         "SELECT avg(x_1 * x_2) AS mean_product, corr(x_1, x_2) AS together, count(distinct kind) AS kinds, \
            max(at) AS newest, bool_or(x_1 > 23.9) AS is_any_big, avg(abs(guess - truth)) AS miss, \
@@ -127,6 +134,7 @@ fn oracle(rows: &[RecordBatch], condition: &str) -> Map<String, Value> {
                         .to_rfc3339_opts(chrono::SecondsFormat::AutoSi, true)
                 )
             }
+            arrow::datatypes::DataType::Utf8 => json!(text),
             _ => serde_json::from_str(&text).unwrap(),
         };
         found.insert(field.name().clone(), value);

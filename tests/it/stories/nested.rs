@@ -176,3 +176,28 @@ fn single_fields_are_chosen_and_left_out_by_their_path() {
     let alert = place.row("SELECT column_name, value FROM alerts WHERE kind = 'breach'");
     assert_eq!(alert, json!({ "column_name": "a.b", "value": 30.0 }));
 }
+
+#[test]
+fn metrics_of_users_stand_on_fields_and_name_them() {
+    let place = Place::new();
+    (1..=2).for_each(|day| drop(place.delta("t", &rows(day))));
+    configure(&place, "");
+    let metric = |name: &str, columns: &str, definition: &str| {
+        format!(
+            "[[monitor.m.metric]]\nname = \"{name}\"\nkind = \"aggregate\"\ncolumns = [\"{columns}\"]\n\
+             definition = \"{definition}\"\n"
+        )
+    };
+    let text = std::fs::read_to_string(place.path("limno.toml")).unwrap();
+    let metrics = [metric("total", "a.b", "sum({{input_column}})"), metric("twice", ":table", "sum(a.b * 2)")].concat();
+    place.configure(&(text + &metrics));
+    place.refresh();
+    let value = |column: &str, of: &str| {
+        let row = place.row(&format!(
+            "SELECT {column} AS value FROM m_profile_metrics WHERE column_name = '{of}' AND window.start = '2024-01-02'"
+        ));
+        row["value"].as_f64()
+    };
+    let total = (0..120).filter(|row| row % 4 != 0 && row % 10 != 0).map(|row| row + 2).sum::<i64>() as f64;
+    assert_eq!((value("total", "a.b"), value("twice", ":table")), (Some(total), Some(2.0 * total)));
+}
