@@ -1,6 +1,7 @@
 //! Whole stories: tables, `limno` as a user calls it, and what arrives in the mail and at the job. Here is what they
 //! share: monitors, notifiers and triggers as text, and small tables.
 
+mod classes;
 mod covid;
 mod damage;
 mod dialect;

@@ -390,7 +390,15 @@ fn bind_baseline(context: &SessionContext, monitor: &BoundMonitor, source: Sourc
                 && measure.inputs.iter().all(|input| context.create_physical_expr(input.clone(), &fields).is_ok())
         })
     };
-    let measures = monitor.measures().into_iter().filter(holds).collect();
+    // A class can be of another type here.
+    let as_here = |measure: Measure| match monitor.columns.iter().find(|column| column.name == measure.name) {
+        Some(column) => {
+            let data_type = type_at(&schema, &column.path).map(|data_type| spark_type_name(&data_type));
+            column.measure_of(&data_type.unwrap_or_default())
+        }
+        None => measure,
+    };
+    let measures = monitor.measures().into_iter().filter(holds).map(as_here).collect();
     Ok(BoundBaseline { source, columns: found, measures, slices, model })
 }
 

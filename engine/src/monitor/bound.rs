@@ -50,6 +50,8 @@ pub struct BoundColumn {
     pub data_type: String,
     /// What its state keeps.
     pub options: ColumnOptions,
+    /// Whether its values are the classes of a classification.
+    pub is_class: bool,
 }
 
 /// The baseline and what of it can be compared.
@@ -85,7 +87,17 @@ impl BoundColumn {
     /// Its measure.
     #[must_use]
     pub fn measure(&self) -> Measure {
-        Measure::of_column(&self.name, &self.path, self.options)
+        self.measure_of(&self.data_type)
+    }
+
+    /// Its measure in a table where its type has this name of Spark's.
+    #[must_use]
+    pub fn measure_of(&self, data_type: &str) -> Measure {
+        if self.is_class && ["double", "float"].contains(&data_type) {
+            Measure::of_classes(&self.name, &self.path, self.options)
+        } else {
+            Measure::of_column(&self.name, &self.path, self.options)
+        }
     }
 }
 

@@ -31,7 +31,8 @@ pub(super) fn select_columns(config: &MonitorConfig, schema: &Schema) -> Vec<Bou
             let is_selected = if path.len() == 1 { is_whole } else { is_profiled_field(config, &path, is_whole) };
             if is_selected && !is_taken {
                 let options = column_options(config, &name, &data_type);
-                columns.push(BoundColumn { name, path, data_type: spark_type_name(&data_type), options });
+                let is_class = is_class(config, &name);
+                columns.push(BoundColumn { name, path, data_type: spark_type_name(&data_type), options, is_class });
             }
         }
     }
@@ -59,14 +60,19 @@ pub(super) fn type_at(schema: &Schema, path: &[String]) -> Option<DataType> {
     Some(data_type)
 }
 
-pub(super) fn column_options(config: &MonitorConfig, name: &str, data_type: &DataType) -> ColumnOptions {
-    let is_class = match &config.kind {
+/// Whether a column holds the classes of a classification, predicted or true.
+fn is_class(config: &MonitorConfig, name: &str) -> bool {
+    match &config.kind {
         MonitorKind::InferenceLog { prediction, problem_type: ProblemType::Classification, .. } => {
             prediction.value == name || config.kind.label().is_some_and(|label| label.value == name)
         }
         _ => false,
-    };
-    let is_categorical = (is_class || config.columns.is_categorical(name)) && ColumnKind::can_be_categorical(data_type);
+    }
+}
+
+pub(super) fn column_options(config: &MonitorConfig, name: &str, data_type: &DataType) -> ColumnOptions {
+    let is_categorical =
+        (is_class(config, name) || config.columns.is_categorical(name)) && ColumnKind::can_be_categorical(data_type);
     let kind = if is_categorical { ColumnKind::Categorical } else { ColumnKind::of(data_type) };
     match config.columns.precision(name, config.precision) {
         Precision::Bounded { max_buckets } => ColumnOptions { max_buckets, ..ColumnOptions::new(kind) },

@@ -3,7 +3,9 @@
 use arrow::datatypes::DataType;
 use datafusion::common::Column;
 use datafusion::functions::core::expr_fn::get_field;
-use datafusion::logical_expr::Expr;
+use datafusion::functions::math::expr_fn::{abs, floor};
+use datafusion::logical_expr::expr::Case;
+use datafusion::logical_expr::{Expr, cast, lit};
 use limno_metrics::MeasureState;
 use limno_metrics::column::{ColumnOptions, ColumnState};
 use limno_metrics::quality::{QualityOptions, QualityState};
@@ -41,6 +43,20 @@ impl Measure {
         Self { name: name.to_owned(), inputs: vec![field_of(path)], options: MeasureOptions::Column(options) }
     }
 
+    /// The measure of a column of classes that are floats: a whole number is the class that it is as an integer, so that
+    /// predictions that are doubles meet labels that are integers.
+    #[must_use]
+    pub fn of_classes(name: &str, path: &[String], options: ColumnOptions) -> Self {
+        /// Beyond it integers are not all doubles, and no names of classes.
+        const LARGEST: f64 = 1e15;
+        let value = field_of(path);
+        let is_whole = floor(value.clone()).eq(value.clone()).and(abs(value.clone()).lt(lit(LARGEST)));
+        let whole = cast(cast(value.clone(), DataType::Int64), DataType::Utf8);
+        let other = Some(Box::new(cast(value, DataType::Utf8)));
+        let class = Expr::Case(Case::new(None, vec![(Box::new(is_whole), Box::new(whole))], other));
+        Self { name: name.to_owned(), inputs: vec![class], options: MeasureOptions::Column(options) }
+    }
+
     /// What the state of a column keeps; `None` for other states.
     #[must_use]
     pub const fn column_options(&self) -> Option<&ColumnOptions> {
@@ -66,7 +82,7 @@ impl MeasureOptions {
 /// A column by its exact name, and the fields of structs within it.
 #[must_use]
 pub fn field_of(path: &[String]) -> Expr {
-    let Some((column, fields)) = path.split_first() else { return datafusion::logical_expr::lit(false) };
+    let Some((column, fields)) = path.split_first() else { return lit(false) };
     let column = Expr::Column(Column::new_unqualified(column));
     fields.iter().fold(column, |value, field| get_field(value, field.as_str()))
 }
