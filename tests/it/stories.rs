@@ -1,12 +1,17 @@
 //! Whole stories: tables, `limno` as a user calls it, and what arrives in the mail and at the job. Here is what they
 //! share: monitors, notifiers and triggers as text, and small tables.
 
+mod calls;
+mod change;
 mod damage;
 mod dialect;
 mod flights;
 mod foreign;
 mod incremental;
+mod labels;
 mod outbox;
+mod payload;
+mod payload_tables;
 mod precision;
 mod retention;
 mod schemas;
