@@ -72,7 +72,7 @@ fn problems(message: &str) -> usize {
 
 /// One problem, at this line, with this key.
 #[track_caller]
-fn refused_once(place: &Place, config: &str, line: usize, parts: &[&str]) {
+pub(crate) fn refused_once(place: &Place, config: &str, line: usize, parts: &[&str]) {
     let message = refused(place, config, parts);
     assert_eq!(problems(&message), 1, "{message}");
     assert!(message.starts_with(&format!("error: limno.toml:{line}: ")), "{message}");

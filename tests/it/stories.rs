@@ -1,6 +1,8 @@
 //! Whole stories: tables, `limno` as a user calls it, and what arrives in the mail and at the job. Here is what they
 //! share: monitors, notifiers and triggers as text, and small tables.
 
+mod calls;
+mod change;
 mod classes;
 mod covid;
 mod damage;
@@ -9,10 +11,13 @@ mod fairness;
 mod flights;
 mod foreign;
 mod incremental;
+mod labels;
 mod metrics;
 mod nannyml;
 mod nested;
 mod outbox;
+mod payload;
+mod payload_tables;
 mod precision;
 mod retention;
 mod sampling;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use datafusion::prelude::SessionContext;
 use futures::TryStreamExt;
-use limno_sql::payload::{Inference, Layout, PayloadOptions, PayloadSchema};
+use limno_sql::payload::{Inference, Layout, PayloadOptions, PayloadSchema, PayloadType};
 use limno_sql::source::{Source, View, active_files};
 use limno_sql::window::{Calendar, unit};
 
@@ -36,8 +36,8 @@ pub(super) async fn unpack(
     let statuses = payload.status_codes.clone().unwrap_or_else(|| (200..300).collect());
     let schema = match told(payload, file) {
         Some(Ok(schema)) => schema,
-        Some(Err(problem)) => {
-            problems.push(problem);
+        Some(Err(wrong)) => {
+            problems.extend(wrong);
             return Ok(source);
         }
         None => match frozen(context, config).await? {
@@ -59,17 +59,27 @@ pub(super) async fn unpack(
 }
 
 /// The columns that the configuration says, itself or by a signature.
-fn told(payload: &PayloadConfig, file: &str) -> Option<std::result::Result<PayloadSchema, Problem>> {
+fn told(payload: &PayloadConfig, file: &str) -> Option<std::result::Result<PayloadSchema, Vec<Problem>>> {
     if let Some(signature) = &payload.signature {
-        return Some(of_signature(signature, file));
+        return Some(of_signature(signature, file).map_err(|problem| vec![problem]));
     }
     let (requests, responses) = payload.columns.as_ref()?;
     fn pairs(columns: &[(Located<String>, String)]) -> Vec<(&str, &str)> {
         columns.iter().map(|(name, data_type)| (name.value.as_str(), data_type.as_str())).collect()
     }
+    // Each type is told where it stands; what is wrong with all columns together is told at the first.
+    let of_type = |(name, data_type): &(Located<String>, String)| {
+        let error = data_type.parse::<PayloadType>().err()?;
+        Some(name.problem(file, format!("column {}: {error}", quoted(&name.value)), None))
+    };
+    let wrong: Vec<Problem> = requests.iter().chain(responses).filter_map(of_type).collect();
+    if !wrong.is_empty() {
+        return Some(Err(wrong));
+    }
     let (asked, answered) = (pairs(requests), pairs(responses));
     let at = requests.first().map(|(name, _)| name)?;
-    Some(PayloadSchema::of_columns(&asked, &answered).map_err(|error| at.problem(file, error.to_string(), None)))
+    let schema = PayloadSchema::of_columns(&asked, &answered);
+    Some(schema.map_err(|error| vec![at.problem(file, error.to_string(), None)]))
 }
 
 fn of_signature(path: &Located<String>, file: &str) -> std::result::Result<PayloadSchema, Problem> {

@@ -108,6 +108,33 @@ fn head(text: &str) -> String {
     text.split(['(', '<']).next().unwrap_or_default().trim().to_ascii_lowercase()
 }
 
+/// Whether what follows a type's name is what may follow it: nothing, a length or precision in parentheses, or the types
+/// that it is made of, and every bracket is closed.
+fn has_fitting_parameters(text: &str) -> bool {
+    let Some(start) = text.find(['(', '<']) else { return true };
+    let mut open = Vec::new();
+    for (at, character) in text.char_indices().skip_while(|(at, _)| *at < start) {
+        let is_fitting = match character {
+            '(' | '<' => {
+                open.push(character);
+                true
+            }
+            ')' => open.pop() == Some('('),
+            '>' => open.pop() == Some('<'),
+            _ => true,
+        };
+        let is_last = at + character.len_utf8() == text.len();
+        if !is_fitting || open.is_empty() != is_last {
+            return false;
+        }
+    }
+    let opening = text.get(start..=start);
+    match head(text).as_str() {
+        "decimal" | "dec" | "numeric" | "varchar" | "char" => opening == Some("("),
+        head => !is_plain(head) && head != "variant" && opening == Some("<"),
+    }
+}
+
 /// Whether a type is one value, and not made of others.
 fn is_plain(text: &str) -> bool {
     !matches!(head(text).as_str(), "array" | "struct" | "map" | "variant")
@@ -120,6 +147,9 @@ impl FromStr for PayloadType {
     /// structs, maps, variants, and arrays of those or of arrays become JSON text.
     fn from_str(text: &str) -> Result<Self> {
         let text = text.trim();
+        if !has_fitting_parameters(text) {
+            return Err(unknown_type(text));
+        }
         let item = match head(text).as_str() {
             "boolean" => ScalarType::Boolean,
             "tinyint" | "byte" | "smallint" | "short" | "int" | "integer" | "bigint" | "long" => ScalarType::Int64,
@@ -391,7 +421,21 @@ mod tests {
             assert_eq!(read.to_string(), expected, "{text}");
             assert_eq!(read.to_string().parse::<PayloadType>().unwrap(), read);
         }
-        for text in ["", "number", "array", "array<", "array<number>"] {
+        for text in [
+            "",
+            "number",
+            "array",
+            "array<",
+            "array<number>",
+            "map<",
+            "map<string,array<int>",
+            "struct<a:int>>",
+            "double(3)",
+            "bigint<string>",
+            "decimal(10",
+            "decimal<10>",
+            "array<int> x",
+        ] {
             let error = text.parse::<PayloadType>().unwrap_err().to_string();
             assert!(error.contains("is not a type"), "{text}: {error}");
         }
