@@ -6,7 +6,7 @@
 
 mod alike;
 mod hand;
-mod lake;
+pub(crate) mod lake;
 mod mapping;
 mod play;
 mod proof;

@@ -199,8 +199,7 @@ fn read_time_series(value: &Value<'_>) -> Option<MonitorKind> {
 
 fn read_inference_log(value: &Value<'_>) -> Option<MonitorKind> {
     let mut section = value.section()?;
-    let format = read_format(&mut section);
-    let is_payload = matches!(format, Some(LogFormat::Payload(_)));
+    let (is_payload, format) = read_format(&mut section);
     let role = |section: &mut Section<'_>, name: &'static str, expected: &'static str, of_payload: &str| {
         if !is_payload {
             return read_column(section, name, expected);

@@ -31,23 +31,30 @@ pub(super) const REQUEST_TIME: &str = "request_time";
 pub(super) const MODEL_ID: &str = "model_id";
 pub(super) const PREDICTION: &str = "prediction";
 
-/// Reads `format` and the keys that go with it.
-pub(super) fn read_format(section: &mut Section<'_>) -> Option<LogFormat> {
+/// Reads `format` and the keys that go with it. Also says whether rows are unpacked, so that other keys can be left out:
+/// what is wrong with the format is then not told again as keys that are missing.
+pub(super) fn read_format(section: &mut Section<'_>) -> (bool, Option<LogFormat>) {
     let format = section.take("format");
-    let columns = section.take("schema");
-    let predictions = section.take("predictions");
-    let signature = section.take("signature");
-    let status_codes = section.take("status_codes");
+    let keys = ["schema", "predictions", "signature", "status_codes"].map(|name| section.take(name));
+    let choices = [("rows", false), ("payload", true)];
     let is_payload = match &format {
         None => false,
-        Some(value) => super::raw::choice(value, &[("rows", false), ("payload", true)])?,
+        Some(value) => match super::raw::choice(value, &choices) {
+            Some(is_payload) => is_payload,
+            None => return (true, None),
+        },
     };
     if !is_payload {
-        for value in [&columns, &predictions, &signature, &status_codes].into_iter().flatten() {
+        for value in keys.iter().flatten() {
             value.report("has a meaning only with format = \"payload\"", None);
         }
-        return Some(LogFormat::Rows);
+        return (false, Some(LogFormat::Rows));
     }
+    (true, read_payload(keys).map(LogFormat::Payload))
+}
+
+/// Reads what is said of requests and responses.
+fn read_payload([columns, predictions, signature, status_codes]: [Option<Value<'_>>; 4]) -> Option<PayloadConfig> {
     if let (Some(_), Some(signature)) = (&columns, &signature) {
         signature.report("says the columns a second time, beside schema", Some("leave one of the two out".to_owned()));
         return None;
@@ -73,7 +80,7 @@ pub(super) fn read_format(section: &mut Section<'_>) -> Option<LogFormat> {
         None => None,
         Some(value) => Some(read_status_codes(&value)?),
     };
-    Some(LogFormat::Payload(PayloadConfig { columns, signature, status_codes }))
+    Some(PayloadConfig { columns, signature, status_codes })
 }
 
 fn read_columns(value: &Value<'_>) -> Option<TypedColumns> {

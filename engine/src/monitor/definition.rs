@@ -6,7 +6,7 @@ use arrow::datatypes::SchemaRef;
 use datafusion::logical_expr::Expr;
 use limno_sql::expression::SliceExpression;
 use limno_sql::plan::Measure;
-use limno_sql::source::Source;
+use limno_sql::source::{Source, View};
 use sha2::{Digest, Sha256};
 
 use super::{BoundMetric, BoundMonitor};
@@ -28,6 +28,18 @@ pub(super) fn digest(parts: impl IntoIterator<Item = String>) -> String {
 fn column_of(source: &Source, schema: &SchemaRef, name: &str) -> String {
     let data_type = schema.field_with_name(name).map(|field| field.data_type().to_string());
     format!("{} {}", source.identity(name), data_type.unwrap_or_default())
+}
+
+/// What the columns are that a view reads of its tables: their names can be swapped, and no row changes.
+fn columns_of_view(source: &Source, view: &View) -> Vec<String> {
+    match view {
+        View::Payload(options) => options.layout.columns().map(|name| source.identity(name)).collect(),
+        View::Labels(join) => {
+            let ours = join.on.iter().map(|(ours, _)| source.identity(ours));
+            let theirs = join.on.iter().map(|(_, theirs)| theirs).chain([&join.label]).chain(&join.latest_by);
+            ours.chain(theirs.map(|name| join.labels.identity(name))).collect()
+        }
+    }
 }
 
 /// What a state is over, whatever its columns are called, and what it keeps.
@@ -61,7 +73,10 @@ impl BoundMonitor {
         if let Some(column) = self.config.kind.sampling_fraction() {
             parts.push(format!("weight {}", role(Some(&column.value))));
         }
-        parts.extend(self.source.views.iter().map(ToString::to_string));
+        for view in &self.source.views {
+            parts.push(view.to_string());
+            parts.extend(columns_of_view(&self.source, view));
+        }
         digest(parts)
     }
 

@@ -107,6 +107,11 @@ impl Layout {
         }
     }
 
+    /// All columns that a table of this layout can have.
+    pub fn columns(self) -> impl Iterator<Item = &'static str> {
+        self.required().iter().chain(self.optional()).map(|(name, _)| *name)
+    }
+
     const fn required(self) -> &'static [(&'static str, Kind)] {
         match self {
             Self::Gateway => &[

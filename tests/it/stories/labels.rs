@@ -13,6 +13,7 @@ use super::change::{cut_log, delete, optimize, update, vacuum};
 use super::incremental::same_as_full;
 use super::payload;
 use crate::bad_input::refused_once;
+use crate::histories::lake::Lake;
 use crate::support_run::{Place, instant, numbers, table, texts, times};
 
 const ROWS: i64 = 40;
@@ -274,6 +275,50 @@ fn keys_may_have_other_names_and_be_several() {
     assert_eq!(update(&place, "facts", "request = 43", ("request", "44")), 1);
     refresh(&place, &[1, 2]);
     assert_eq!(quality(&place), [(2, Some(1.0)), (1, Some(1.0)), none(), none()]);
+}
+
+#[test]
+fn a_column_that_takes_the_name_of_a_key_or_a_label_is_another() {
+    let place = place();
+    let lake = |name: &str| Lake::at(&place.path(name));
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let swap = |name: &str, one: &str, other: &str| runtime.block_on(lake(name).swap_names(one, other)).unwrap();
+    let told = table([
+        ("id", integers([0, 1, 41])),
+        ("other", integers([2, 3, 50])),
+        ("actual", numbers([1.0, 2.0, 42.0])),
+        ("guess", numbers([3.0, 4.0, 44.0])),
+    ]);
+    place.delta("facts", &told);
+    place.delta(
+        "mapped",
+        &table(
+            rows(1)
+                .schema()
+                .fields()
+                .iter()
+                .zip(rows(1).columns())
+                .map(|(field, values)| (field.name().as_str(), Arc::clone(values)))
+                .chain([("twin", integers((0..ROWS).map(|id| id + 1)))]),
+        ),
+    );
+    for name in ["facts", "mapped"] {
+        runtime.block_on(lake(name).map_columns()).unwrap();
+    }
+    place.configure(&monitor("").replace("~/labels", "~/facts").replace("~/t\"", "~/mapped\""));
+    place.refresh();
+    assert_eq!(quality(&place), [(2, Some(1.0))]);
+    let reason = "how rows find their window or model has changed";
+    // No row changed, and yet each swap makes other pairs, or other labels.
+    swap("mapped", "id", "twin");
+    refresh_all(&place, reason);
+    assert_eq!(quality(&place), [(1, Some(4.0))]);
+    swap("facts", "id", "other");
+    refresh_all(&place, reason);
+    assert_eq!(quality(&place), [(2, Some(0.0))]);
+    swap("facts", "actual", "guess");
+    refresh_all(&place, reason);
+    assert_eq!(quality(&place), [(2, Some(4.0))]);
 }
 
 #[test]

@@ -190,9 +190,16 @@ fn what_does_not_hold_is_told_once_and_nothing_is_written() {
         10,
         &["no column \"predicton\"", "hint: did you mean `prediction`?"],
     );
-    let rows = monitor(SCHEMA).replace("format = \"payload\"\n", "");
-    place.configure(&rows);
-    place.limno(&["check"]).fails(2, &["inference_log.schema", "has a meaning only with format = \"payload\""]);
+    let roles = "timestamp = \"request_time\"\nmodel_id = \"served_entity_id\"\nprediction = \"status_code\"\n";
+    let of_rows = |format: &str| {
+        let keys = format!("status_codes = [200]\n{roles}");
+        monitor(&keys).replace("format = \"payload\"", format)
+    };
+    let parts = ["inference_log.status_codes", "has a meaning only with format = \"payload\""];
+    refused_once(&place, &of_rows("format = \"rows\""), 8, &parts);
+    refused_once(&place, &of_rows(""), 8, &parts);
+    let misspelt = monitor("").replace("\"payload\"", "\"paylod\"");
+    refused_once(&place, &misspelt, 5, &["inference_log.format", "paylod", "`payload`"]);
 
     // No payload table, one whose column has another type, and one without a payload that unpacks.
     let at = ["2024-03-04T00:00:00Z"].map(instant);
