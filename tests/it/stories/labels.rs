@@ -332,7 +332,11 @@ fn rows_of_a_log_of_requests_get_their_labels_by_row() {
         id: format!("r{day}-{index}"),
         at: Some(instant("2024-01-01T01:00:00Z") + TimeDelta::days(day - 1) + TimeDelta::minutes(index)),
         status: 200,
-        request: Some(request(index as usize, &["a", "b"], &[vec![json!(1), json!("x")], vec![json!(2), json!("y")]])),
+        request: Some(request(
+            usize::try_from(index).unwrap(),
+            &["a", "b"],
+            &[vec![json!(1), json!("x")], vec![json!(2), json!("y")]],
+        )),
         response: Some(response(&[1.0, 2.0])),
         codes: Vec::new(),
         model: "7",

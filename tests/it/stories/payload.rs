@@ -76,7 +76,7 @@ fn told(day: i64, index: usize) -> Told {
         outcome[last] = Err((last, format!("column `a`: text where double is expected, in row {last}")));
     }
     let predictions: Vec<f64> = values.iter().map(|a| a * 2.0).collect();
-    let model = if index % 3 == 0 { "v1" } else { "v2" };
+    let model = if index.is_multiple_of(3) { "v1" } else { "v2" };
     let (mut call, mut outcome) = (single((&id, at), model, 0.0).0, Outcome::Rows(outcome));
     call.request = Some(request(index, &["a", "b"], &rows));
     call.response = Some(response(&predictions));
@@ -234,7 +234,7 @@ fn quarantine(place: &Place) -> Vec<(String, String, Option<usize>, String)> {
         .iter()
         .map(|row| {
             assert_eq!(row["count"], 1, "{row}");
-            let position = row["position"].as_u64().map(|position| position as usize);
+            let position = row["position"].as_u64().map(|position| usize::try_from(position).unwrap());
             (text(row, "request_time"), text(row, "request_id"), position, text(row, "reason"))
         })
         .collect();
