@@ -13,6 +13,7 @@ mod proof;
 mod rows;
 mod steps;
 mod tally;
+mod told;
 mod vectors;
 mod watch;
 mod world;

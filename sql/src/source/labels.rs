@@ -82,11 +82,19 @@ impl LabelJoin {
         columns.extend(self.latest_by.iter().map(|column| of_table("given", column).alias("__latest")));
         let labels = labels.filter(given.is_not_null())?.project(columns)?;
         let keys: Vec<Expr> = (0..self.on.len()).map(|at| ident(&key_name(at))).collect();
+        let first = |by: Vec<Sort>| {
+            let first = AggregateFunction::new_udf(first_value_udaf(), vec![ident(LABEL)], false, None, by, None);
+            Expr::AggregateFunction(first)
+        };
+        let last = |name: &str| Sort { expr: ident(name), asc: false, nulls_first: false };
+        let is_float =
+            self.labels.schema().field_with_name(&self.label).is_ok_and(|field| field.data_type().is_floating());
         let kept = if self.latest_by.is_some() {
-            let last = |name: &str| Sort { expr: ident(name), asc: false, nulls_first: false };
-            let order = vec![last("__latest"), last(LABEL)];
-            let newest = AggregateFunction::new_udf(first_value_udaf(), vec![ident(LABEL)], false, None, order, None);
-            vec![Expr::AggregateFunction(newest).alias("__kept")]
+            vec![first(vec![last("__latest"), last(LABEL)]).alias("__kept")]
+        } else if is_float {
+            // What `min` and `max` say of NaN hangs on the order of the rows; in the order of a sort it has its place.
+            let least = Sort { expr: ident(LABEL), asc: true, nulls_first: false };
+            vec![first(vec![least]).alias("__least"), first(vec![last(LABEL)]).alias("__greatest")]
         } else {
             vec![min(ident(LABEL)).alias("__least"), max(ident(LABEL)).alias("__greatest")]
         };

@@ -24,7 +24,8 @@ use super::lake::{Lake, Outcome};
 use super::rows::{DAY, Face, RowMaker};
 use super::steps::{ANEW, STEPS};
 use super::tally::Tally;
-use super::watch::{NAME, Watch};
+use super::told::Told;
+use super::watch::{LABELS, NAME, Watch};
 use super::world::{Steps, World};
 
 /// Columns that say which refresh wrote a row, not what it says.
@@ -36,6 +37,7 @@ struct History<'a> {
     world: World,
     base: Lake,
     base_maker: RowMaker,
+    told: Told,
     watch: Watch,
     clock: Arc<FixedClock>,
     now: DateTime<Utc>,
@@ -83,7 +85,9 @@ impl<'a> History<'a> {
         let base = Lake::at(&folder.join("baseline"));
         let clock = Arc::new(FixedClock::at(now));
         let tally = Tally::of_one();
-        let mut history = Self { folder, rng, world, base, base_maker, watch, clock, now, stands, engine: None, tally };
+        let told = Told::begin(folder, root.stream("labels"), world.maker.next_id).await?;
+        let mut history =
+            Self { folder, rng, world, base, base_maker, told, watch, clock, now, stands, engine: None, tally };
         let rows = history.baseline_rows();
         history.base.create(rows.clone(), &[], &[]).await?;
         history.write_baseline_file(&rows)?;
@@ -128,7 +132,23 @@ impl<'a> History<'a> {
             self.move_baseline().await?;
             self.tally.count("baseline moved");
         }
+        if self.watch.has_told_labels() && self.told.rng.chance(0.4) {
+            self.tell().await?;
+        }
         self.commit().await
+    }
+
+    /// Changes labels, and now and then where they come from.
+    async fn tell(&mut self) -> Outcome<()> {
+        let what = self.told.change(self.world.maker.next_id).await?;
+        self.world.say(format!("labels: {what}"));
+        self.tally.count("labels changed");
+        if self.told.rng.chance(0.1) {
+            self.watch.labels = LABELS[self.told.rng.index(LABELS.len())];
+            self.world.say(format!("watch with labels: {:?}", self.watch.labels));
+            self.engine = None;
+        }
+        Ok(())
     }
 
     async fn commit(&mut self) -> Outcome<()> {

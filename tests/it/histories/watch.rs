@@ -5,6 +5,8 @@ use std::path::Path;
 
 use limno_fixtures::SplitMix64;
 
+use super::told::FOLDER;
+
 /// The monitor's name.
 pub(crate) const NAME: &str = "watch";
 
@@ -65,7 +67,23 @@ pub(crate) struct Watch {
     has_many_slices: bool,
     /// Limits that are kept.
     limits: &'static str,
+    /// Where labels come from.
+    pub(crate) labels: Labels,
 }
+
+/// Where labels come from.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) enum Labels {
+    /// The watched table itself.
+    Own,
+    /// A table of their own; what is told in two ways is not known.
+    Told,
+    /// The same; what was told last is.
+    ToldLast,
+}
+
+/// All of them.
+pub(crate) const LABELS: [Labels; 3] = [Labels::Own, Labels::Told, Labels::ToldLast];
 
 impl Watch {
     pub(crate) fn draw(rng: &mut SplitMix64) -> Self {
@@ -88,13 +106,20 @@ impl Watch {
             rules: Vec::new(),
             has_many_slices: rng.chance(0.2),
             limits: LIMITS[rng.index(LIMITS.len())],
+            labels: Labels::Own,
         };
         if rng.chance(0.5) {
             (0..=rng.index(2)).for_each(|_| toggle(&mut watch.slices, SLICES[rng.index(SLICES.len())]));
         }
         (0..rng.index(3)).for_each(|_| toggle(&mut watch.exclude, COLUMNS[rng.index(COLUMNS.len())]));
         (0..rng.index(3)).for_each(|_| toggle(&mut watch.rules, RULES[rng.index(RULES.len())]));
+        watch.labels = LABELS[rng.weighted(&[2.0, 1.0, 1.0])];
         watch
+    }
+
+    /// Whether labels come from a table of their own.
+    pub(crate) fn has_told_labels(&self) -> bool {
+        self.has_models && self.labels != Labels::Own
     }
 
     /// Changes one thing; says which.
@@ -219,7 +244,17 @@ impl Watch {
             let (prediction, label) = if self.is_classification { ("flat", "kind") } else { ("score", "wide") };
             let problem = if self.is_classification { "classification" } else { "regression" };
             writeln!(text, "model_id = \"model\"\nprediction = \"{prediction}\"").unwrap();
-            writeln!(text, "label = \"{label}\"\nproblem_type = \"{problem}\"").unwrap();
+            writeln!(text, "problem_type = \"{problem}\"").unwrap();
+            let told = if self.is_classification { "class" } else { "fact" };
+            let latest = if self.labels == Labels::ToldLast { ", latest_by = \"since\"" } else { "" };
+            match self.labels {
+                Labels::Own => writeln!(text, "label = \"{label}\"").unwrap(),
+                Labels::Told | Labels::ToldLast => writeln!(
+                    text,
+                    "labels = {{ table = \"{folder}/{FOLDER}\", on = [\"id\"], label = \"{told}\"{latest} }}"
+                )
+                .unwrap(),
+            }
         }
         for (index, rule) in self.rules.iter().enumerate() {
             // Named by what it says, so that one that comes back is the same.

@@ -218,6 +218,32 @@ fn what_is_told_twice_is_unknown_unless_the_newest_counts() {
 }
 
 #[test]
+fn what_is_told_in_two_ways_is_unknown_in_any_order_and_with_any_number() {
+    for is_turned in [false, true] {
+        let place = place();
+        let mut told =
+            vec![(40, f64::NAN), (40, 5.0), (41, 5.0), (41, f64::NAN), (41, 7.0), (42, f64::NAN), (42, f64::NAN)];
+        told.extend([(43, f64::NEG_INFINITY), (44, 1.0), (44, f64::NEG_INFINITY), (45, 46.0)]);
+        if is_turned {
+            told.reverse();
+        }
+        place.delta("labels", &labels(told.into_iter().map(|(id, label)| (id, label, 0))));
+        place.refresh();
+        // Those of 42, 43 and 45 are known; the first is NaN, with which nothing is compared.
+        let row = place.row(
+            "SELECT labeled_count FROM m_profile_metrics WHERE column_name = ':table' AND model = '*' \
+             AND window.start = '2024-01-02T00:00:00Z'",
+        );
+        assert_eq!(row["labeled_count"], 2, "turned: {is_turned}");
+        let label = place.row(
+            "SELECT count - num_nulls AS known, num_nan FROM m_profile_metrics WHERE column_name = 'actual' \
+             AND model = '*' AND window.start = '2024-01-02T00:00:00Z'",
+        );
+        assert_eq!(label, json!({ "known": 3, "num_nan": 1 }), "turned: {is_turned}");
+    }
+}
+
+#[test]
 fn a_table_of_labels_that_cannot_be_followed_is_read_anew() {
     let place = place();
     place.refresh();
