@@ -50,7 +50,7 @@ fn scan(files: &[&str]) -> Result<(), Failure> {
     runtime.block_on(async {
         let (mut rows, mut bytes) = (0usize, 0usize);
         for file in files {
-            let context = session::context(&SessionOptions::default());
+            let context = session::context(&SessionOptions::default())?;
             let source = Source::open(&context, file).await?;
             let streams = context.read_table(source.provider)?.execute_stream_partitioned().await?;
             let tasks = streams.into_iter().map(|stream| {

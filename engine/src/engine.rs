@@ -6,6 +6,7 @@ use chrono::{DateTime, Utc};
 use datafusion::prelude::SessionContext;
 use futures::TryStreamExt;
 use limno_sql::executor::LocalExecutor;
+use limno_sql::lake::Lake;
 use limno_sql::session::{self, SessionOptions};
 use limno_sql::source::SourceVersion;
 
@@ -70,9 +71,11 @@ impl Report {
 
 impl Engine {
     /// An engine over `config`.
-    #[must_use]
-    pub fn new(config: Config, clock: Arc<dyn Clock>, progress: Progress, options: &SessionOptions) -> Self {
-        Self { config, context: session::context(options), clock, progress }
+    ///
+    /// # Errors
+    /// When the session cannot be set up.
+    pub fn new(config: Config, clock: Arc<dyn Clock>, progress: Progress, options: &SessionOptions) -> Result<Self> {
+        Ok(Self { config, context: session::context(options)?, clock, progress })
     }
 
     /// The configuration.
@@ -135,7 +138,7 @@ impl Engine {
     pub async fn run(&self, monitor: &BoundMonitor, full_refresh: bool) -> Result<Report> {
         let places = Places::of(&monitor.config);
         // Others would only do the same work again; what is right does not hang on it.
-        let _lock = Lock::acquire(&places.lock).await;
+        let _lock = Lock::acquire(Lake::of(&self.context)?.as_ref(), &places.lock).await;
         let refreshed = match self.refresh(monitor, &places, full_refresh).await {
             Ok(refreshed) => refreshed,
             Err(error) => {
@@ -179,7 +182,8 @@ impl Engine {
     /// When a table does not read or cannot be written; what was dropped before is dropped.
     pub async fn vacuum(&self, monitor: &BoundMonitor, is_dry: bool) -> Result<Vacuumed> {
         let places = Places::of(&monitor.config);
-        let lock = if is_dry { None } else { Some(Lock::acquire(&places.lock).await) };
+        let lock =
+            if is_dry { None } else { Some(Lock::acquire(Lake::of(&self.context)?.as_ref(), &places.lock).await) };
         if lock.as_ref().is_some_and(Lock::is_contended) {
             // Files of a refresh that is under way are named by no commit yet.
             let message = format!("monitor {} is being refreshed; vacuum later", monitor.config.name);

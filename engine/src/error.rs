@@ -89,6 +89,14 @@ pub enum Error {
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 impl Error {
+    /// The error of writing the table at `table`.
+    pub(crate) fn of_write(table: &str, error: deltalake::DeltaTableError) -> Self {
+        match limno_sql::lake::trouble_in(&error) {
+            Some(trouble) => Self::Sql(trouble.clone().into()),
+            None => Self::Write { table: table.to_owned(), source: Box::new(error) },
+        }
+    }
+
     /// 2 for what the user can mend in the call or the configuration, 1 for failures while running.
     #[must_use]
     pub fn exit_code(&self) -> u8 {

@@ -3,6 +3,8 @@
 use datafusion::error::DataFusionError;
 use deltalake::DeltaTableError;
 
+use crate::lake::{Trouble, trouble_in};
+
 /// An error of this crate.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -28,6 +30,25 @@ pub enum Error {
         uri: String,
         /// What can be.
         message: String,
+    },
+    /// A store does not do what it is asked for; the message says where, who signed in, and the way out.
+    #[error(transparent)]
+    Access(#[from] Trouble),
+    /// A place outside of all that may be changed.
+    #[error("{uri} is read-only in this environment, which writes below {places} only")]
+    ReadOnly {
+        /// What was to be changed.
+        uri: String,
+        /// What may be.
+        places: String,
+    },
+    /// A store that failed for another reason.
+    #[error("{uri} cannot be reached: {source}")]
+    Store {
+        /// What was asked for.
+        uri: String,
+        /// Why.
+        source: Box<object_store::Error>,
     },
     /// A table that is there but does not read.
     #[error("{uri} does not read: {source}")]
@@ -72,7 +93,39 @@ pub enum Error {
 
 impl From<DataFusionError> for Error {
     fn from(error: DataFusionError) -> Self {
-        Self::DataFusion(Box::new(error))
+        match trouble_in(&error) {
+            Some(trouble) => Self::Access(trouble.clone()),
+            None => Self::DataFusion(Box::new(error)),
+        }
+    }
+}
+
+impl Error {
+    /// The error of opening or reading the Delta table at `uri`.
+    #[must_use]
+    pub fn of_delta(uri: &str, error: DeltaTableError) -> Self {
+        match trouble_in(&error) {
+            Some(trouble) => Self::Access(trouble.clone()),
+            None => Self::Delta { uri: uri.to_owned(), source: Box::new(error) },
+        }
+    }
+
+    /// The error of a store when it was asked for what is at `uri`.
+    #[must_use]
+    pub fn of_store(uri: &str, error: object_store::Error) -> Self {
+        match trouble_in(&error) {
+            Some(trouble) => Self::Access(trouble.clone()),
+            None => Self::Store { uri: uri.to_owned(), source: Box::new(error) },
+        }
+    }
+
+    /// The error of reading files at `uri`.
+    #[must_use]
+    pub fn of_files(uri: &str, error: DataFusionError) -> Self {
+        match trouble_in(&error) {
+            Some(trouble) => Self::Access(trouble.clone()),
+            None => Self::Unreadable { uri: uri.to_owned(), source: Box::new(error) },
+        }
     }
 }
 

@@ -1,20 +1,29 @@
 //! A session set up the way refreshes and queries need it.
 
+use std::sync::Arc;
+
 use datafusion::execution::SessionStateBuilder;
+use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use datafusion::prelude::{SessionConfig, SessionContext};
 
-use crate::functions;
+use crate::lake::{Lake, LakeOptions};
+use crate::{Result, functions};
 
 /// How a session runs.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct SessionOptions {
     /// Partitions that a plan runs in; `None` for one a core. No number depends on it.
     pub partitions: Option<usize>,
+    /// How tables are reached.
+    pub lake: LakeOptions,
 }
 
-/// A context with our functions registered.
-#[must_use]
-pub fn context(options: &SessionOptions) -> SessionContext {
+/// A context with our functions registered, that reaches all tables through one [`Lake`].
+///
+/// # Errors
+/// As [`Lake::new`], or when DataFusion's runtime cannot be set up.
+pub fn context(options: &SessionOptions) -> Result<SessionContext> {
+    let lake = Arc::new(Lake::new(options.lake.clone())?);
     let mut config = SessionConfig::new().with_information_schema(true);
     if let Some(partitions) = options.partitions {
         config = config.with_target_partitions(partitions.max(1));
@@ -25,8 +34,13 @@ pub fn context(options: &SessionOptions) -> SessionContext {
     // Strings are interned by our states; views would only be copied once more.
     settings.execution.parquet.schema_force_view_types = false;
     settings.execution.parquet.pushdown_filters = true;
-    let state = SessionStateBuilder::new().with_config(config).with_default_features().build();
+    let runtime = RuntimeEnvBuilder::new().with_object_store_registry(Arc::clone(&lake) as _).build_arc()?;
+    let state = SessionStateBuilder::new()
+        .with_config(config.with_extension(lake))
+        .with_runtime_env(runtime)
+        .with_default_features()
+        .build();
     let context = SessionContext::new_with_state(state);
     functions::register_all(&context);
-    context
+    Ok(context)
 }

@@ -96,7 +96,8 @@ type Group = (Option<i64>, Option<String>, Option<SliceOf>, u64, Vec<Vec<u8>>);
 fn states(path: &Path, partitions: usize, look: Look) -> Vec<Group> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
     runtime.block_on(Box::pin(async {
-        let context = session::context(&SessionOptions { partitions: Some(partitions) });
+        let context =
+            session::context(&SessionOptions { partitions: Some(partitions), ..SessionOptions::default() }).unwrap();
         let source = Source::open(&context, text(path)).await.expect("a table");
         let schema = source.schema();
         let over = DFSchema::try_from(schema.as_ref().clone()).expect("a schema");

@@ -138,8 +138,8 @@ impl Timed {
     fn new(place: &Place, now: &str) -> Self {
         let clock = Arc::new(FixedClock::at(instant(now)));
         let config = Config::load(&place.path("limno.toml"), &BTreeMap::new()).unwrap();
-        let options = SessionOptions { partitions: Some(2) };
-        let engine = Engine::new(config, Arc::<FixedClock>::clone(&clock), Progress::hidden(), &options);
+        let options = SessionOptions { partitions: Some(2), ..SessionOptions::default() };
+        let engine = Engine::new(config, Arc::<FixedClock>::clone(&clock), Progress::hidden(), &options).unwrap();
         Self { engine, clock, runtime: tokio::runtime::Runtime::new().unwrap() }
     }
 

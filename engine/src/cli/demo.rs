@@ -16,7 +16,6 @@ use deltalake::protocol::SaveMode;
 use deltalake::{DeltaTableBuilder, DeltaTableError};
 use limno_sql::catalog;
 use limno_sql::session::{self, SessionOptions};
-use limno_sql::source::has_commits;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use url::Url;
 
@@ -43,7 +42,7 @@ pub(super) async fn execute(args: &DemoArgs, out: &mut dyn Write) -> Result<Outc
     let folder = prepare(&args.dir, &progress).await?;
     let file = folder.join("limno.toml");
     let config = Config::load(&file, &ProcessEnv)?;
-    let engine = Engine::new(config, Arc::new(SystemClock), progress.clone(), &SessionOptions::default());
+    let engine = Engine::new(config, Arc::new(SystemClock), progress.clone(), &SessionOptions::default())?;
     let mut failures = Vec::new();
     for monitor in &engine.config().monitors {
         let bound = engine.bind(monitor).await?;
@@ -101,8 +100,11 @@ async fn append(path: &Path, rows: RecordBatch) -> Result<()> {
     let url =
         Url::from_directory_path(path).map_err(|()| failed(DeltaTableError::generic("the path is not absolute")))?;
     let builder = DeltaTableBuilder::from_url(url).map_err(failed)?;
-    let table = if has_commits(path) { builder.load().await } else { builder.build() };
-    table.map_err(failed)?.write([rows]).with_save_mode(SaveMode::Append).await.map_err(failed)?;
+    let mut table = builder.build().map_err(failed)?;
+    if table.verify_deltatable_existence().await.map_err(failed)? {
+        table.load().await.map_err(failed)?;
+    }
+    table.write([rows]).with_save_mode(SaveMode::Append).await.map_err(failed)?;
     Ok(())
 }
 
@@ -217,7 +219,7 @@ WHERE kind <> 'breach' AND status <> 'pending' ORDER BY recorded_at, kind";
 
 /// What moved, what fired, what was sent, and where everything is.
 async fn tell(engine: &Engine, folder: &Path, file: &Path, out: &mut dyn Write) -> Result<()> {
-    let context = session::context(&SessionOptions::default());
+    let context = session::context(&SessionOptions::default())?;
     tables(engine).register(&context).await?;
     for (title, query) in [
         ("The ten columns that moved most against January, and their worst week:", MOVED),

@@ -33,7 +33,7 @@ pub(super) struct Table {
 impl Table {
     /// Reads and measures the table at `uri`.
     pub(super) async fn measure(uri: &str, look: &LookArgs) -> Result<Self> {
-        let context = session::context(&SessionOptions::default());
+        let context = session::context(&SessionOptions::default())?;
         let source = Source::open(&context, uri).await.map_err(as_usage)?;
         let schema = source.schema();
         let selection = look.selection();

@@ -88,7 +88,7 @@ async fn execute(args: Args) -> Result<Outcome> {
     match &args.command {
         Command::Demo(demo) => demo::execute(demo, &mut out).await,
         Command::Check(check) => check::execute(&engine(&args)?, check, &mut out).await,
-        Command::Run(run) => run::execute(&engine(&args)?, run, &mut out).await,
+        Command::Run(run) => Box::pin(run::execute(&engine(&args)?, run, &mut out)).await,
         Command::Vacuum(vacuum) => vacuum::execute(&engine(&args)?, vacuum, &mut out).await,
         Command::Compare(compare) => compare::execute(compare, &mut out).await,
         Command::Profile(profile) => profile::execute(profile, &mut out).await,
@@ -98,7 +98,7 @@ async fn execute(args: Args) -> Result<Outcome> {
 
 fn engine(args: &Args) -> Result<Engine> {
     let config = Config::load(&args.config, &ProcessEnv)?;
-    Ok(Engine::new(config, Arc::new(SystemClock), Progress::on_terminal(), &SessionOptions::default()))
+    Engine::new(config, Arc::new(SystemClock), Progress::on_terminal(), &SessionOptions::default())
 }
 
 /// Whether a person reads standard output.

@@ -15,7 +15,7 @@ use crate::{Error, Result};
 
 pub(super) async fn execute(engine: &Engine, args: &SqlArgs, out: &mut dyn Write) -> Result<Outcome> {
     let tables = tables(engine);
-    let context = session::context(&SessionOptions::default());
+    let context = session::context(&SessionOptions::default())?;
     let registered = tables.register(&context).await?;
     let frame = catalog::query(&context, &args.query).await.map_err(|error| Error::Usage {
         message: match registered.as_slice() {

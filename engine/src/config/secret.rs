@@ -1,32 +1,11 @@
 //! Secrets: they come from the environment or from a file, never from the configuration itself, and never show.
 
 use std::collections::BTreeMap;
-use std::fmt::{self, Debug, Formatter};
+
+pub use limno_sql::secret::Secret;
 
 use super::problem::quoted;
 use super::raw::{Value, last_part};
-
-/// A password, token or key. `Debug` prints `***` and there is no `Display`.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Secret(String);
-
-impl Secret {
-    /// Wraps a value that must not be shown.
-    pub fn new(value: impl Into<String>) -> Self {
-        Self(value.into())
-    }
-
-    /// The value itself, for the one call that needs it. Must reach no log, error, table or mail.
-    pub fn expose(&self) -> &str {
-        &self.0
-    }
-}
-
-impl Debug for Secret {
-    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        f.write_str("***")
-    }
-}
 
 /// Where `{ env = "NAME" }` is looked up: the process environment, or a map in tests and embedded uses.
 pub trait Env {
@@ -89,7 +68,7 @@ fn from_variable(value: &Value<'_>, env: &dyn Env) -> Option<Secret> {
         return None;
     }
     match env.var(&name) {
-        Some(secret) if !secret.trim().is_empty() => Some(Secret(secret)),
+        Some(secret) if !secret.trim().is_empty() => Some(Secret::new(secret)),
         Some(_) => {
             value.report(format!("environment variable {} is empty", quoted(&name)), None);
             None
@@ -113,7 +92,7 @@ fn from_file(value: &Value<'_>) -> Option<Secret> {
                 value.report(format!("secret file {} is empty", quoted(&path)), None);
                 return None;
             }
-            Some(Secret(secret.to_owned()))
+            Some(Secret::new(secret))
         }
         Err(error) => {
             value.report(format!("cannot read secret file {}: {error}", quoted(&path)), None);

@@ -105,6 +105,6 @@ impl FileWriter {
     }
 
     fn failed(&self, source: DeltaTableError) -> Error {
-        Error::Write { table: self.uri.clone(), source: Box::new(source) }
+        Error::of_write(&self.uri, source)
     }
 }

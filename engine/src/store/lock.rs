@@ -5,6 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use backon::{ConstantBuilder, Retryable};
+use limno_sql::lake::{Access, Lake};
 
 /// How long to wait for another process.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -19,11 +20,12 @@ pub struct Lock {
 }
 
 impl Lock {
-    /// Waits a while for the lock on the file at `path`. Where it cannot be had (the place is not writable, knows no
-    /// locks, or another process hangs), the work goes on without it.
-    pub async fn acquire(path: &str) -> Self {
-        let Ok(path) = limno_sql::source::local_path(path) else { return Self { _file: None, is_contended: false } };
-        let Some(file) = open(&path) else { return Self { _file: None, is_contended: false } };
+    /// Waits a while for the lock on the file at `uri`. Where it cannot be had (the place is no disk, is not writable,
+    /// knows no locks, or another process hangs), the work goes on without it.
+    pub async fn acquire(lake: &Lake, uri: &str) -> Self {
+        let none = Self { _file: None, is_contended: false };
+        let Ok(place) = lake.locate(uri, Access::Write).await else { return none };
+        let Some(file) = place.on_disk().and_then(|path| open(&path)) else { return none };
         let steps = PATIENCE.as_millis() / STEP.as_millis();
         let patience =
             ConstantBuilder::default().with_delay(STEP).with_max_times(usize::try_from(steps).unwrap_or(usize::MAX));

@@ -93,7 +93,7 @@ pub async fn read(context: &SessionContext, uri: &str) -> Result<Option<RecordBa
 pub async fn delete_replaced(context: &SessionContext, uri: &str, age: Duration, is_dry: bool) -> Result<u64> {
     let table = OwnTable::open(context, uri).await?;
     let Some(table) = table.delta() else { return Ok(0) };
-    let failed = |source: DeltaTableError| Error::Write { table: uri.to_owned(), source: Box::new(source) };
+    let failed = |source: DeltaTableError| Error::of_write(uri, source);
     let age = chrono::TimeDelta::from_std(age).map_err(|error| failed(DeltaTableError::generic(error.to_string())))?;
     // How long is the user's to say; the configuration refuses what is too short.
     let vacuum = table.clone().vacuum().with_retention_period(age).with_enforce_retention_duration(false);

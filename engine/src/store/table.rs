@@ -5,7 +5,6 @@
 //! reads again. So two writers never lose or double a row, whatever they do at the same moment.
 
 use std::collections::{BTreeMap, HashMap};
-use std::path::PathBuf;
 
 use arrow::datatypes::SchemaRef;
 use datafusion::execution::SendableRecordBatchStream;
@@ -17,10 +16,10 @@ use deltalake::kernel::{Action, Add, Metadata, MetadataExt, Protocol, Remove, St
 use deltalake::logstore::LogStoreRef;
 use deltalake::protocol::{DeltaOperation, SaveMode};
 use deltalake::table::state::DeltaTableState;
-use deltalake::{DeltaTable, DeltaTableBuilder, DeltaTableError};
-use limno_sql::source::{active_files, has_commits};
+use deltalake::{DeltaTable, DeltaTableError};
+use limno_sql::lake::{Access, Lake, Place};
+use limno_sql::source::active_files;
 use serde_json::json;
-use url::Url;
 
 use super::file::FileWriter;
 use crate::{Error, Result};
@@ -34,7 +33,7 @@ pub(super) const GROUP: &str = "limno.group";
 #[derive(Debug)]
 pub struct OwnTable {
     uri: String,
-    path: PathBuf,
+    place: Place,
     table: Option<DeltaTable>,
     files: Vec<OwnFile>,
 }
@@ -67,13 +66,11 @@ impl OwnTable {
     /// # Errors
     /// When a table is there but does not open.
     pub async fn open(context: &SessionContext, uri: &str) -> Result<Self> {
-        let path = limno_sql::source::local_path(uri)?;
-        let failed = |source: DeltaTableError| Error::Write { table: uri.to_owned(), source: Box::new(source) };
-        let mut own = Self { uri: uri.to_owned(), path, table: None, files: Vec::new() };
-        if has_commits(&own.path) {
-            let unreadable = |source| limno_sql::Error::Delta { uri: uri.to_owned(), source: Box::new(source) };
-            let builder = DeltaTableBuilder::from_url(own.url().map_err(failed)?).map_err(unreadable)?;
-            let table = builder.load().await.map_err(unreadable)?;
+        let place = Lake::of(context)?.locate(uri, Access::Write).await?;
+        let mut own = Self { uri: uri.to_owned(), place, table: None, files: Vec::new() };
+        if own.place.has_commits().await? {
+            let unreadable = |error| limno_sql::Error::of_delta(uri, error);
+            let table = own.place.delta().map_err(unreadable)?.load().await.map_err(unreadable)?;
             table.update_datafusion_session(&context.state()).map_err(unreadable)?;
             let group = |add: &Add| add.tags.as_ref().and_then(|tags| tags.get(GROUP).cloned().flatten());
             let files = active_files(&table).map_err(unreadable)?;
@@ -83,21 +80,15 @@ impl OwnTable {
         Ok(own)
     }
 
-    fn url(&self) -> Result<Url, DeltaTableError> {
-        let path = self.path.canonicalize()?;
-        Url::from_directory_path(&path)
-            .map_err(|()| DeltaTableError::generic(format!("{} is no folder", path.display())))
-    }
-
     fn log_store(&self) -> Result<LogStoreRef, DeltaTableError> {
         match &self.table {
             Some(table) => Ok(table.log_store()),
-            None => Ok(DeltaTableBuilder::from_url(self.url()?)?.build()?.log_store()),
+            None => Ok(self.place.delta()?.build()?.log_store()),
         }
     }
 
     fn failed(&self, source: DeltaTableError) -> Error {
-        Error::Write { table: self.uri.clone(), source: Box::new(source) }
+        Error::of_write(&self.uri, source)
     }
 
     /// Its location.
@@ -152,7 +143,7 @@ impl OwnTable {
     /// When the log does not read.
     pub async fn transaction(&self, id: &str) -> Result<Option<i64>> {
         let (Some(table), Some(state)) = (&self.table, self.state()) else { return Ok(None) };
-        let unreadable = |source| limno_sql::Error::Delta { uri: self.uri.clone(), source: Box::new(source) };
+        let unreadable = |error| limno_sql::Error::of_delta(&self.uri, error);
         Ok(state.transaction_version(table.log_store().as_ref(), id).await.map_err(unreadable)?)
     }
 
@@ -203,13 +194,10 @@ impl OwnTable {
     /// A writer of files that a later [`OwnTable::commit`] makes part of the table.
     ///
     /// # Errors
-    /// [`Error::Write`] when the folder cannot be made.
+    /// [`Error::Write`] when the place cannot be one of a table.
     pub fn writer(&self, schema: &SchemaRef) -> Result<FileWriter> {
-        let failed = |source| self.failed(source);
-        std::fs::create_dir_all(&self.path).map_err(|error| {
-            failed(DeltaTableError::generic(format!("cannot create {}: {error}", self.path.display())))
-        })?;
-        Ok(FileWriter::new(self.uri.clone(), self.log_store().map_err(failed)?.object_store(None), schema))
+        let log_store = self.log_store().map_err(|error| self.failed(error))?;
+        Ok(FileWriter::new(self.uri.clone(), log_store.object_store(None), schema))
     }
 
     /// Commits on top of the version that was read and answers the new version; `None` if another writer was faster,
@@ -219,7 +207,6 @@ impl OwnTable {
     /// [`Error::Write`]; the table is then as it was.
     pub async fn commit(&self, schema: &SchemaRef, changes: Changes) -> Result<Option<u64>> {
         let failed = |source| self.failed(source);
-        std::fs::create_dir_all(&self.path).map_err(|error| failed(error.into()))?;
         let log_store = self.log_store().map_err(failed)?;
         let operation = DeltaOperation::Write {
             mode: if changes.removed.is_empty() { SaveMode::Append } else { SaveMode::Overwrite },
@@ -258,7 +245,7 @@ impl OwnTable {
             return;
         }
         let write = async {
-            let table = DeltaTableBuilder::from_url(self.url()?)?.with_version(version).load().await?;
+            let table = self.place.delta()?.with_version(version).load().await?;
             deltalake::checkpoints::create_checkpoint(&table, None).await
         };
         if let Err(error) = write.await {

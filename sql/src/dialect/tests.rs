@@ -48,7 +48,7 @@ FROM (VALUES
 ) AS t(day, drift_type, column_name, ks, p, js)"#;
 
 async fn context() -> SessionContext {
-    let context = session::context(&SessionOptions { partitions: Some(1) });
+    let context = session::context(&SessionOptions { partitions: Some(1), ..SessionOptions::default() }).unwrap();
     for view in [PROFILES, DRIFTS] {
         context.sql(view).await.unwrap().collect().await.unwrap();
     }

@@ -1,39 +1,40 @@
 //! Delta tables.
 
-use std::path::Path;
 use std::sync::Arc;
 
 use datafusion::catalog::TableProvider;
 use datafusion::prelude::SessionContext;
 use deltalake::kernel::transaction::{PROTOCOL, TransactionError};
 use deltalake::kernel::{Add, Protocol};
-use deltalake::{DeltaTable, DeltaTableBuilder, DeltaTableError};
+use deltalake::{DeltaTable, DeltaTableError};
 
-use super::{Source, SourceVersion, directory_url};
+use super::{Source, SourceVersion};
+use crate::lake::Place;
 use crate::{Error, Result};
 
-pub(super) async fn open(context: &SessionContext, uri: &str, path: &Path) -> Result<Source> {
-    open_at(context, uri, path, None).await
+pub(super) async fn open(context: &SessionContext, place: Place) -> Result<Source> {
+    open_at(context, place, None).await
 }
 
 /// Opens a version, or the newest.
-pub(super) async fn open_at(context: &SessionContext, uri: &str, path: &Path, version: Option<u64>) -> Result<Source> {
-    let failed = |source| Error::Delta { uri: uri.to_owned(), source: Box::new(source) };
-    let mut builder = DeltaTableBuilder::from_url(directory_url(uri, path)?).map_err(failed)?;
+pub(super) async fn open_at(context: &SessionContext, place: Place, version: Option<u64>) -> Result<Source> {
+    let uri = place.uri().to_owned();
+    let failed = |error| Error::of_delta(&uri, error);
+    let mut builder = place.delta().map_err(failed)?;
     if let Some(version) = version {
         builder = builder.with_version(version);
     }
     let table = builder.load().await.map_err(failed)?;
     table.update_datafusion_session(&context.state()).map_err(failed)?;
     let snapshot = table.snapshot().map_err(failed)?;
-    check_features(uri, snapshot.protocol())?;
+    check_features(&uri, snapshot.protocol())?;
     let version = SourceVersion::Delta {
         table_id: snapshot.metadata().id().to_owned(),
         version: table.version().unwrap_or_default(),
     };
     let provider = table.table_provider().await?;
     let base = Arc::clone(&provider) as Arc<dyn TableProvider>;
-    Ok(Source { uri: uri.to_owned(), version, base, provider, views: Vec::new(), delta: Some(Arc::new(table)) })
+    Ok(Source { uri, place, version, base, provider, views: Vec::new(), delta: Some(Arc::new(table)) })
 }
 
 /// Refuses a table that asks its readers for more than ours can do, and names what.

@@ -6,7 +6,6 @@ mod delta;
 mod labels;
 mod view;
 
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
@@ -20,8 +19,8 @@ use datafusion::prelude::SessionContext;
 use deltalake::DeltaTable;
 use deltalake::kernel::Add;
 use futures::TryStreamExt;
-use url::Url;
 
+use crate::lake::{Access, Found, Lake, Place};
 use crate::payload::PayloadOptions;
 use crate::{Error, Result};
 
@@ -34,6 +33,8 @@ pub use view::View;
 pub struct Source {
     /// The location as the user gave it.
     pub uri: String,
+    /// Where that is.
+    pub place: Place,
     /// The version that will be read.
     pub version: SourceVersion,
     /// Its rows, through all views.
@@ -62,7 +63,7 @@ pub enum SourceVersion {
         /// The version.
         version: u64,
     },
-    /// Files, told apart by name, size and time of change.
+    /// Files, told apart by name, size and time of change, in object stores also by tag.
     Files {
         /// One line a file.
         listing: String,
@@ -95,17 +96,12 @@ impl Source {
     /// # Errors
     /// When nothing is there, when it is no table, or when it does not open.
     pub async fn open(context: &SessionContext, uri: &str) -> Result<Self> {
-        let path = local_path(uri)?;
-        if !path.exists() {
-            return Err(Error::NotFound { uri: uri.to_owned() });
-        }
-        let path = path
-            .canonicalize()
-            .map_err(|error| Error::NotATable { uri: uri.to_owned(), message: error.to_string() })?;
-        if path.join("_delta_log").is_dir() {
-            delta::open(context, uri, &path).await
-        } else {
-            open_files(context, uri, &path).await
+        let place = Lake::of(context)?.locate(uri, Access::Read).await?;
+        match place.find().await? {
+            Found::Nothing => Err(Error::NotFound { uri: uri.to_owned() }),
+            Found::Delta => delta::open(context, place).await,
+            Found::File => open_files(context, &place, place.ending(), true).await,
+            Found::Folder(ending) => open_files(context, &place, ending, false).await,
         }
     }
 
@@ -115,14 +111,8 @@ impl Source {
     /// # Errors
     /// When a table is there but does not open.
     pub async fn open_own(context: &SessionContext, uri: &str) -> Result<Option<Self>> {
-        let path = local_path(uri)?;
-        if !has_commits(&path) {
-            return Ok(None);
-        }
-        let path = path
-            .canonicalize()
-            .map_err(|error| Error::NotATable { uri: uri.to_owned(), message: error.to_string() })?;
-        delta::open(context, uri, &path).await.map(Some)
+        let place = Lake::of(context)?.locate(uri, Access::Read).await?;
+        if place.has_commits().await? { delta::open(context, place).await.map(Some) } else { Ok(None) }
     }
 
     /// The same Delta table at an earlier version.
@@ -130,11 +120,7 @@ impl Source {
     /// # Errors
     /// When the log no longer has that version, or when it is no Delta table.
     pub async fn at_version(&self, context: &SessionContext, version: u64) -> Result<Self> {
-        let path = local_path(&self.uri)?;
-        let path = path
-            .canonicalize()
-            .map_err(|error| Error::NotATable { uri: self.uri.clone(), message: error.to_string() })?;
-        delta::open_at(context, &self.uri, &path, Some(version)).await
+        delta::open_at(context, self.place.clone(), Some(version)).await
     }
 
     /// The same table with its rows seen through one more view.
@@ -216,51 +202,10 @@ impl Source {
     }
 }
 
-/// The path of a location on this machine.
-///
-/// # Errors
-/// [`Error::Unsupported`] for any other place.
-pub fn local_path(uri: &str) -> Result<PathBuf> {
-    match Url::parse(uri) {
-        Ok(url) if url.scheme() == "file" => url
-            .to_file_path()
-            .map_err(|()| Error::Unsupported { uri: uri.to_owned(), message: "the file URL has a host".to_owned() }),
-        // One letter is a drive, not a scheme.
-        Ok(url) if url.scheme().len() > 1 && uri.contains("://") => Err(Error::Unsupported {
-            uri: uri.to_owned(),
-            message: format!(
-                "this version reads local paths and file:// URLs; {}:// is not supported yet",
-                url.scheme()
-            ),
-        }),
-        _ => Ok(PathBuf::from(uri)),
-    }
-}
-
-/// Whether a Delta log has a commit or a checkpoint.
-#[must_use]
-pub fn has_commits(table: &Path) -> bool {
-    let Ok(log) = table.join("_delta_log").read_dir() else { return false };
-    log.filter_map(Result::ok).any(|entry| {
-        let name = entry.file_name().to_string_lossy().into_owned();
-        let is_numbered = name.len() > 20 && name.bytes().take(20).all(|byte| byte.is_ascii_digit());
-        is_numbered && (name.ends_with(".json") || name.ends_with(".parquet"))
-    })
-}
-
-fn directory_url(uri: &str, path: &Path) -> Result<Url> {
-    Url::from_directory_path(path)
-        .map_err(|()| Error::NotATable { uri: uri.to_owned(), message: "its path is not absolute".to_owned() })
-}
-
-async fn open_files(context: &SessionContext, uri: &str, path: &Path) -> Result<Source> {
-    let unreadable = |source| Error::Unreadable { uri: uri.to_owned(), source: Box::new(source) };
-    let extension = if path.is_dir() {
-        extension_within(uri, path)?
-    } else {
-        extension_of(path).map(|extension| extension.to_ascii_lowercase())
-    };
-    let format: Arc<dyn FileFormat> = match extension.as_deref() {
+async fn open_files(context: &SessionContext, place: &Place, ending: Option<String>, is_file: bool) -> Result<Source> {
+    let uri = place.uri();
+    let unreadable = |error| Error::of_files(uri, error);
+    let format: Arc<dyn FileFormat> = match ending.as_deref() {
         Some("parquet") => Arc::new(ParquetFormat::default()),
         Some("csv") => {
             // All rows, so that a late odd cell makes a column text instead of stopping the run.
@@ -273,16 +218,11 @@ async fn open_files(context: &SessionContext, uri: &str, path: &Path) -> Result<
             });
         }
     };
-    let url = if path.is_dir() {
-        directory_url(uri, path)?
-    } else {
-        Url::from_file_path(path)
-            .map_err(|()| Error::NotATable { uri: uri.to_owned(), message: "its path is not absolute".to_owned() })?
-    };
+    let url = if is_file { place.url().clone() } else { place.folder_url() };
     let location = ListingTableUrl::try_new(url, None).map_err(unreadable)?;
     // A file that was named is read whatever the case of its ending.
-    let suffix = match extension {
-        Some(extension) if path.is_dir() => format!(".{extension}"),
+    let suffix = match ending {
+        Some(ending) if !is_file => format!(".{ending}"),
         _ => String::new(),
     };
     let options = ListingOptions::new(format).with_file_extension(&suffix);
@@ -302,16 +242,13 @@ async fn open_files(context: &SessionContext, uri: &str, path: &Path) -> Result<
     }
     // A store lists what is below a prefix; a location that is one file lists nothing.
     let listed = location.list_all_files(&state, store.as_ref(), &suffix).await.map_err(unreadable)?;
-    let mut files: Vec<_> = listed
-        .map_ok(|file| format!("{} {} {}", file.location, file.size, file.last_modified.timestamp_micros()))
-        .try_collect()
-        .await
-        .map_err(unreadable)?;
+    let mut files: Vec<_> = listed.map_ok(|file| described(&file, place)).try_collect().await.map_err(unreadable)?;
     files.sort_unstable();
     let provider = Arc::new(ListingTable::try_new(config).map_err(unreadable)?);
     let version = SourceVersion::Files { listing: files.join("\n") };
     Ok(Source {
         uri: uri.to_owned(),
+        place: place.clone(),
         version,
         base: Arc::clone(&provider) as _,
         provider,
@@ -320,24 +257,9 @@ async fn open_files(context: &SessionContext, uri: &str, path: &Path) -> Result<
     })
 }
 
-fn extension_of(path: &Path) -> Option<String> {
-    Some(path.extension()?.to_str()?.to_owned())
-}
-
-/// The one kind of files in a folder.
-fn extension_within(uri: &str, path: &Path) -> Result<Option<String>> {
-    let failed = |message: String| Error::NotATable { uri: uri.to_owned(), message };
-    let mut found: Option<String> = None;
-    for entry in path.read_dir().map_err(|error| failed(error.to_string()))? {
-        let entry = entry.map_err(|error| failed(error.to_string()))?;
-        let extension = extension_of(&entry.path()).filter(|extension| extension == "parquet" || extension == "csv");
-        match (&found, extension) {
-            (Some(before), Some(extension)) if *before != extension => {
-                return Err(failed("it holds both .parquet and .csv files".to_owned()));
-            }
-            (None, Some(extension)) => found = Some(extension),
-            _ => {}
-        }
-    }
-    Ok(found)
+/// A file as it is at the moment. Object stores know times to the second, and so a tag beside.
+fn described(file: &object_store::ObjectMeta, place: &Place) -> String {
+    let tag = file.e_tag.as_deref().filter(|_| place.on_disk().is_none()).unwrap_or_default();
+    let line = format!("{} {} {} {tag}", file.location, file.size, file.last_modified.timestamp_micros());
+    line.trim_end().to_owned()
 }

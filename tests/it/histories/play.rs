@@ -180,9 +180,9 @@ impl<'a> History<'a> {
 
     fn engine(&mut self, output: &str) -> Outcome<Engine> {
         let config = Config::parse(&self.watch.text(self.folder, output), "limno.toml", &BTreeMap::new())?;
-        let options = SessionOptions { partitions: Some(1 + self.rng.index(3)) };
+        let options = SessionOptions { partitions: Some(1 + self.rng.index(3)), ..SessionOptions::default() };
         let clock = Arc::<FixedClock>::clone(&self.clock);
-        Ok(Engine::new(config, clock, Progress::hidden(), &options))
+        Ok(Engine::new(config, clock, Progress::hidden(), &options)?)
     }
 
     /// Refreshes; if it is late, the tables change between its opening and its reading them.

@@ -116,7 +116,7 @@ fn provider(partitions: Vec<Vec<RecordBatch>>) -> Arc<dyn TableProvider> {
 /// The lines that a query over the view yields, sorted.
 fn query(table: Arc<dyn TableProvider>, layout: Layout, sql: &str) -> Vec<String> {
     runtime().block_on(async {
-        let context = context(&SessionOptions { partitions: Some(3) });
+        let context = context(&SessionOptions { partitions: Some(3), ..SessionOptions::default() }).unwrap();
         context.register_table("calls", unpacked(table, &options(layout)).unwrap()).unwrap();
         let mut lines = lines(&context.sql(sql).await.unwrap().collect().await.unwrap());
         lines.sort_unstable();
@@ -273,7 +273,7 @@ fn many_calls_of_which_all_come_twice_count_once() {
 #[test]
 fn conditions_and_columns_reach_the_scan() {
     runtime().block_on(async {
-        let context = context(&SessionOptions { partitions: Some(2) });
+        let context = context(&SessionOptions { partitions: Some(2), ..SessionOptions::default() }).unwrap();
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("calls.parquet");
         let batch = gateway(&CALLS, &DataType::Int32, &DataType::Utf8);
@@ -313,7 +313,8 @@ fn windows_that_new_files_repeat_are_found() {
         (Some("r5"), 9 * HOUR, "200", ASKED, ANSWERED),
     ];
     runtime().block_on(async {
-        let executor = LocalExecutor::new(context(&SessionOptions { partitions: Some(2) }));
+        let executor =
+            LocalExecutor::new(context(&SessionOptions { partitions: Some(2), ..SessionOptions::default() }).unwrap());
         let table = |calls: &[Call]| provider(vec![vec![gateway(calls, &DataType::Int32, &DataType::Utf8)]]);
         let options = options(Layout::Gateway);
         let windows = |new: &[Call], old: &[Call]| {
@@ -357,7 +358,7 @@ fn a_delta_table_of_several_files_unpacks_alike() {
     });
     let open_source = || {
         runtime().block_on(async {
-            let context = context(&SessionOptions { partitions: Some(2) });
+            let context = context(&SessionOptions { partitions: Some(2), ..SessionOptions::default() }).unwrap();
             crate::source::Source::open(&context, folder.path().to_str().unwrap()).await.unwrap().provider
         })
     };

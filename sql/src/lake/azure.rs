@@ -1,0 +1,140 @@
+//! Azure Blob Storage, ADLS Gen2 included.
+
+use std::sync::Arc;
+
+use object_store::ObjectStore;
+use object_store::azure::{AzureConfigKey, MicrosoftAzureBuilder};
+use url::Url;
+
+use super::client::{Connector, client_options, no_retries};
+use super::options::{SignIn, StoreOptions};
+use super::provider::{Opened, unusable};
+use crate::Result;
+
+/// Opens the container of `url`.
+pub(super) fn open(url: &Url, options: &StoreOptions, is_configured: bool) -> Result<Opened> {
+    let environment = MicrosoftAzureBuilder::from_env();
+    // A block says all that there is to say; the environment speaks only where no block does.
+    let mut builder = match options.sign_in {
+        SignIn::Environment => environment.clone(),
+        _ => MicrosoftAzureBuilder::new(),
+    };
+    let (container, account) = match url.username() {
+        // az://container/path: the account is not in it.
+        "" => (url.host_str().unwrap_or_default(), None),
+        container => (container, url.host_str().and_then(|host| host.split('.').next())),
+    };
+    let account = account
+        .map(str::to_owned)
+        .or_else(|| account_of(options.endpoint.as_ref()?))
+        .or_else(|| environment.get_config_value(&AzureConfigKey::AccountName));
+    let is_emulator = builder.get_config_value(&AzureConfigKey::UseEmulator).is_some_and(|flag| flag == "true");
+    match &account {
+        Some(account) => builder = builder.with_account(account),
+        None if is_emulator => {}
+        None => {
+            return Err(unusable(
+                url,
+                "it names no storage account; write abfss://CONTAINER@ACCOUNT.dfs.core.windows.net/…, or set \
+                 AZURE_STORAGE_ACCOUNT_NAME",
+            ));
+        }
+    }
+    builder = builder.with_container_name(container);
+    let allows_http = options.allows_http() || is_emulator;
+    let client = client_options(options, allows_http).map_err(|message| unusable(url, message))?;
+    let (connector, skew) = Connector::new();
+    builder = builder.with_client_options(client).with_http_connector(connector).with_retry(no_retries());
+    if let Some(endpoint) = &options.endpoint {
+        builder = builder.with_endpoint(endpoint.as_str().trim_end_matches('/').to_owned());
+    }
+    if let Some(authority) = &options.authority {
+        builder = builder.with_authority_host(authority.as_str().trim_end_matches('/'));
+    }
+    let (builder, sign_in) = match &options.sign_in {
+        SignIn::Environment => {
+            let sign_in = of_environment(&builder);
+            (builder, sign_in)
+        }
+        SignIn::Anonymous => (builder.with_skip_signature(true), "anonymously".to_owned()),
+        SignIn::AccountKey(key) => (builder.with_access_key(key.expose()), "the account key".to_owned()),
+        SignIn::Sas(token) => {
+            let token = token.expose().trim_start_matches('?');
+            let builder = builder.with_config(AzureConfigKey::SasKey, token);
+            (builder, format!("a shared access signature{}", until(token)))
+        }
+        SignIn::ServicePrincipal { client_id, tenant_id: Some(tenant_id), client_secret } => (
+            builder.with_client_secret_authorization(client_id, client_secret.expose(), tenant_id),
+            format!("service principal {client_id}"),
+        ),
+        SignIn::ManagedIdentity { client_id: None } => (builder, "the managed identity of this machine".to_owned()),
+        SignIn::ManagedIdentity { client_id: Some(id) } => {
+            (builder.with_client_id(id), format!("managed identity {id}"))
+        }
+        SignIn::WorkloadIdentity => {
+            for key in [AzureConfigKey::ClientId, AzureConfigKey::AuthorityId, AzureConfigKey::FederatedTokenFile] {
+                let Some(value) = environment.get_config_value(&key) else {
+                    return Err(unusable(
+                        url,
+                        "a workload identity needs AZURE_CLIENT_ID, AZURE_TENANT_ID and AZURE_FEDERATED_TOKEN_FILE, \
+                         which the cluster sets",
+                    ));
+                };
+                builder = builder.with_config(key, value);
+            }
+            let id = builder.get_config_value(&AzureConfigKey::ClientId).unwrap_or_default();
+            (builder, format!("workload identity {id}"))
+        }
+        SignIn::AzureCli => (builder.with_use_azure_cli(true), "whoever is signed in with az login".to_owned()),
+        SignIn::ServicePrincipal { tenant_id: None, .. } => {
+            return Err(unusable(url, "a service principal of Azure needs a tenant_id"));
+        }
+        SignIn::AccessKey { .. } | SignIn::Profile(_) | SignIn::ServiceAccount(_) | SignIn::Token(_) => {
+            return Err(unusable(url, "its [store] block signs in to another cloud than Azure"));
+        }
+    };
+    let store = builder.build().map_err(|error| unusable(url, error.to_string()))?;
+    let sign_in = if is_configured { format!("{sign_in} of [store.{}]", options.name) } else { sign_in };
+    Ok(Opened { store: Arc::new(store) as Arc<dyn ObjectStore>, sign_in, skew })
+}
+
+/// The account at the end of an endpoint such as `http://127.0.0.1:10000/devstoreaccount1`, or at the start of its host.
+fn account_of(endpoint: &Url) -> Option<String> {
+    let path = endpoint.path().trim_matches('/');
+    if path.is_empty() { endpoint.host_str()?.split('.').next().map(str::to_owned) } else { Some(path.to_owned()) }
+}
+
+/// When a shared access signature ends, as it says itself.
+fn until(token: &str) -> String {
+    let end = url::form_urlencoded::parse(token.as_bytes()).find(|(key, _)| key == "se");
+    end.map(|(_, end)| format!(" (until {end})")).unwrap_or_default()
+}
+
+/// What the store takes from the environment, in the order in which it looks.
+fn of_environment(builder: &MicrosoftAzureBuilder) -> String {
+    let has = |key| builder.get_config_value(&key).is_some();
+    let id = builder.get_config_value(&AzureConfigKey::ClientId).unwrap_or_default();
+    let is_set = |key: AzureConfigKey| builder.get_config_value(&key).is_some_and(|flag| flag == "true");
+    if is_set(AzureConfigKey::SkipSignature) {
+        "anonymously, as the environment says".to_owned()
+    } else if has(AzureConfigKey::Token) {
+        "a bearer token of the environment".to_owned()
+    } else if has(AzureConfigKey::AccessKey) {
+        "the account key of the environment (AZURE_STORAGE_ACCOUNT_KEY)".to_owned()
+    } else if has(AzureConfigKey::ClientId)
+        && has(AzureConfigKey::AuthorityId)
+        && has(AzureConfigKey::FederatedTokenFile)
+    {
+        format!("workload identity {id} of the environment (AZURE_FEDERATED_TOKEN_FILE)")
+    } else if has(AzureConfigKey::ClientId) && has(AzureConfigKey::AuthorityId) && has(AzureConfigKey::ClientSecret) {
+        format!("service principal {id} of the environment (AZURE_CLIENT_SECRET)")
+    } else if has(AzureConfigKey::SasKey) {
+        "a shared access signature of the environment (AZURE_STORAGE_SAS_TOKEN)".to_owned()
+    } else if is_set(AzureConfigKey::UseAzureCli) {
+        "whoever is signed in with az login (AZURE_USE_AZURE_CLI)".to_owned()
+    } else if is_set(AzureConfigKey::UseEmulator) {
+        "the emulator's own key (AZURE_STORAGE_USE_EMULATOR)".to_owned()
+    } else {
+        "the managed identity of this machine, as the environment names nobody".to_owned()
+    }
+}

@@ -1,0 +1,188 @@
+//! The lake: where tables lie, and who signs in there.
+//!
+//! A [`Lake`] is what a session knows of the world outside. It takes the URI of a table and answers with a [`Place`]: one
+//! spelling of it, and a store whose requests are signed by whoever the configuration or the environment names for that
+//! URI, tried again while that can help, and explained where it cannot. All reads and writes of all tables go through it:
+//! DataFusion finds its stores here ([`ObjectStoreRegistry`]), and Delta tables are opened on them.
+
+mod azure;
+mod client;
+mod gcs;
+mod location;
+mod options;
+mod patience;
+mod place;
+mod provider;
+mod route;
+mod rules;
+mod s3;
+mod trouble;
+mod web;
+
+use std::collections::HashMap;
+use std::fmt::{self, Debug, Formatter};
+use std::sync::{Arc, Mutex, Once, PoisonError};
+
+use datafusion::execution::object_store::ObjectStoreRegistry;
+use datafusion::prelude::SessionContext;
+use deltalake::DeltaResult;
+use deltalake::logstore::{
+    LogStore, LogStoreFactory, ObjectStoreRef, StorageConfig, default_logstore, logstore_factories,
+};
+use object_store::ObjectStore;
+use url::Url;
+
+use crate::{Error, Result};
+
+pub use location::Service;
+pub use options::{Limits, SignIn, StoreOptions};
+pub use place::{Found, Place};
+pub use trouble::{Access, Trouble, TroubleKind, trouble_in};
+
+use route::Router;
+use rules::{Rules, authority};
+
+/// Something around the stores, below all patience: tests put faults there.
+pub trait Layer: Send + Sync {
+    /// The store of a container, bucket, host or disk with the layer around it.
+    fn around(&self, store: Arc<dyn ObjectStore>, authority: &str) -> Arc<dyn ObjectStore>;
+}
+
+/// What a lake is made of.
+#[derive(Clone, Default)]
+pub struct LakeOptions {
+    /// How places are reached; the longest URL that a location begins with counts. Elsewhere the environment does.
+    pub stores: Vec<StoreOptions>,
+    /// Below which locations anything may be changed; `None` for everywhere.
+    pub writable: Option<Vec<String>>,
+    /// Around the stores.
+    pub layer: Option<Arc<dyn Layer>>,
+}
+
+impl Debug for LakeOptions {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LakeOptions")
+            .field("stores", &self.stores)
+            .field("writable", &self.writable)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Where tables lie, and who signs in there.
+pub struct Lake {
+    rules: Arc<Rules>,
+    routers: Mutex<HashMap<String, Arc<Router>>>,
+    /// Stores that others registered for schemes that are none of ours.
+    registered: Mutex<HashMap<String, Arc<dyn ObjectStore>>>,
+}
+
+impl Debug for Lake {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Lake").finish_non_exhaustive()
+    }
+}
+
+impl Lake {
+    /// A lake.
+    ///
+    /// # Errors
+    /// [`Error::Unsupported`] when a writable location is none.
+    pub fn new(options: LakeOptions) -> Result<Self> {
+        register_log_stores();
+        let rules = Rules::new(options.stores, options.writable.as_deref(), options.layer)?;
+        Ok(Self { rules: Arc::new(rules), routers: Mutex::default(), registered: Mutex::default() })
+    }
+
+    /// The lake of a session.
+    ///
+    /// # Errors
+    /// When the session was not made by [`crate::session::context`].
+    pub fn of(context: &SessionContext) -> Result<Arc<Self>> {
+        context.copied_config().get_extension::<Self>().ok_or_else(|| Error::Unsupported {
+            uri: "this session".to_owned(),
+            message: "it was set up without a lake".to_owned(),
+        })
+    }
+
+    /// Where a location is. Nothing is asked of an object store yet; a catalog is asked where a table's files are.
+    ///
+    /// # Errors
+    /// [`Error::Unsupported`] when it is no location that we know, or the way there is not configured right.
+    pub async fn locate(&self, uri: &str, _access: Access) -> Result<Place> {
+        let location = location::parse(uri)?;
+        // Who signs in is known before the first request, so that what is missing is said at once.
+        self.rules.reach(location.url.as_str())?;
+        let store = self.router(&location.url);
+        Place::new(uri, location, store)
+    }
+
+    /// Who signs in for a location, in words: `the account key of [store.lake]`.
+    ///
+    /// # Errors
+    /// As [`Lake::locate`].
+    pub fn sign_in(&self, place: &Place) -> Result<String> {
+        Ok(self.rules.reach(place.url().as_str())?.sign_in.clone())
+    }
+
+    fn router(&self, url: &Url) -> Arc<dyn ObjectStore> {
+        let authority = authority(url);
+        let mut routers = self.routers.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(router) = routers.get(authority) {
+            return Arc::clone(router) as _;
+        }
+        let router = Arc::new(Router::new(authority.to_owned(), Arc::clone(&self.rules)));
+        routers.insert(authority.to_owned(), Arc::clone(&router));
+        router
+    }
+}
+
+/// Containers of one account differ in the user part of the URL only, so DataFusion's own registry would mix them up.
+impl ObjectStoreRegistry for Lake {
+    fn register_store(&self, url: &Url, store: Arc<dyn ObjectStore>) -> Option<Arc<dyn ObjectStore>> {
+        if location::TABLE_SCHEMES.contains(&url.scheme()) {
+            // What is ours is reached by our rules.
+            return None;
+        }
+        let mut registered = self.registered.lock().unwrap_or_else(PoisonError::into_inner);
+        registered.insert(authority(url).to_owned(), store)
+    }
+
+    fn get_store(&self, url: &Url) -> datafusion::error::Result<Arc<dyn ObjectStore>> {
+        let registered = self.registered.lock().unwrap_or_else(PoisonError::into_inner).get(authority(url)).cloned();
+        if let Some(store) = registered {
+            return Ok(store);
+        }
+        match url.scheme() {
+            "http" | "https" => Ok(self.router(url)),
+            scheme if location::TABLE_SCHEMES.contains(&scheme) => Ok(self.router(url)),
+            scheme => Err(datafusion::error::DataFusionError::Execution(format!("there is no store for {scheme}://"))),
+        }
+    }
+}
+
+/// Commits to any store are puts that must not replace anything.
+#[derive(Debug)]
+struct LogStores;
+
+impl LogStoreFactory for LogStores {
+    fn with_options(
+        &self,
+        prefixed_store: ObjectStoreRef,
+        root_store: ObjectStoreRef,
+        location: &Url,
+        options: &StorageConfig,
+    ) -> DeltaResult<Arc<dyn LogStore>> {
+        Ok(default_logstore(prefixed_store, root_store, location, options))
+    }
+}
+
+fn register_log_stores() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        for scheme in location::TABLE_SCHEMES {
+            if let Ok(url) = Url::parse(&format!("{scheme}://")) {
+                logstore_factories().insert(url, Arc::new(LogStores));
+            }
+        }
+    });
+}

@@ -1,0 +1,176 @@
+//! Which store answers for which URL: what a catalog said of a table, a block of the configuration, or the environment.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use object_store::ObjectStore;
+use url::Url;
+
+use super::Layer;
+use super::location::{self, Service};
+use super::options::StoreOptions;
+use super::patience::Patience;
+use super::provider;
+use crate::{Error, Result};
+
+/// A store that answers for some URLs.
+pub(super) struct Reached {
+    pub(super) store: Arc<dyn ObjectStore>,
+    /// Who signs in, in words.
+    pub(super) sign_in: String,
+}
+
+/// The block, or none for the environment, and the container.
+type Key = (Option<usize>, String);
+
+/// All that is known of who answers for what.
+pub(super) struct Rules {
+    blocks: Vec<StoreOptions>,
+    /// In the order in which they came; what a catalog hands out is of one table.
+    handed_out: Mutex<Vec<(String, Arc<Reached>)>>,
+    open: Mutex<HashMap<Key, Arc<Reached>>>,
+    /// Below which URLs anything may be changed; `None` for everywhere.
+    writable: Option<Vec<String>>,
+    layer: Option<Arc<dyn Layer>>,
+}
+
+impl Rules {
+    pub(super) fn new(
+        blocks: Vec<StoreOptions>,
+        writable: Option<&[String]>,
+        layer: Option<Arc<dyn Layer>>,
+    ) -> Result<Self> {
+        let spelled = |uri: &String| Ok(location::parse(uri)?.url.to_string());
+        Ok(Self {
+            blocks: blocks.into_iter().map(|block| StoreOptions { url: prefix_of(&block.url), ..block }).collect(),
+            handed_out: Mutex::default(),
+            open: Mutex::default(),
+            writable: writable.map(|places| places.iter().map(spelled).collect::<Result<_>>()).transpose()?,
+            layer,
+        })
+    }
+
+    /// The store of a URL in one spelling.
+    pub(super) fn reach(&self, url: &str) -> Result<Arc<Reached>> {
+        let handed_out = self.handed_out.lock().unwrap_or_else(PoisonError::into_inner);
+        let longest =
+            handed_out.iter().filter(|(prefix, _)| is_below(url, prefix)).max_by_key(|(prefix, _)| prefix.len());
+        if let Some((_, reached)) = longest {
+            return Ok(Arc::clone(reached));
+        }
+        drop(handed_out);
+        let parsed = Url::parse(url)
+            .map_err(|error| Error::Unsupported { uri: location::shown(url), message: error.to_string() })?;
+        let blocks = self.blocks.iter().enumerate().filter(|(_, block)| is_below(url, &block.url));
+        let block = blocks.max_by_key(|(_, block)| block.url.len());
+        let key = (block.map(|(index, _)| index), authority(&parsed).to_owned());
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(reached) = open.get(&key) {
+            return Ok(Arc::clone(reached));
+        }
+        let service = location::parse(url)?.service;
+        let of_environment = StoreOptions::new("environment", "");
+        let options = block.map_or(&of_environment, |(_, block)| block);
+        let opened = provider::open(service, &parsed, options, block.is_some())?;
+        let reached = Arc::new(self.dressed(service, &key.1, opened, options));
+        open.insert(key, Arc::clone(&reached));
+        Ok(reached)
+    }
+
+    /// The store with all that stands around every store.
+    fn dressed(&self, service: Service, authority: &str, opened: provider::Opened, options: &StoreOptions) -> Reached {
+        let store = match &self.layer {
+            Some(layer) => layer.around(opened.store, authority),
+            None => opened.store,
+        };
+        let store = Patience::around(store, service, authority, &opened.sign_in, opened.skew, options.limits);
+        Reached { store: Arc::new(store), sign_in: opened.sign_in }
+    }
+
+    #[expect(dead_code, reason = "catalogs come next")]
+    /// From now on, what lies below this URL is reached by what a catalog handed out.
+    pub(super) fn hand_out(&self, url: &Url, service: Service, opened: provider::Opened, options: &StoreOptions) {
+        let reached = Arc::new(self.dressed(service, authority(url), opened, options));
+        let mut handed_out = self.handed_out.lock().unwrap_or_else(PoisonError::into_inner);
+        let prefix = prefix_of(url.as_str());
+        handed_out.retain(|(known, _)| *known != prefix);
+        handed_out.push((prefix, reached));
+    }
+
+    #[expect(dead_code, reason = "catalogs come next")]
+    /// The block of the configuration for a URI.
+    pub(super) fn block(&self, url: &str) -> Option<&StoreOptions> {
+        self.blocks.iter().filter(|block| is_below(url, &block.url)).max_by_key(|block| block.url.len())
+    }
+
+    /// # Errors
+    /// When the URL lies outside of all that may be changed.
+    pub(super) fn check_writable(&self, url: &str) -> Result<()> {
+        match &self.writable {
+            Some(places) if !places.iter().any(|place| is_below(url, place)) => {
+                Err(Error::ReadOnly { uri: location::shown(url), places: places.join(", ") })
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// A prefix in one spelling: hosts in small letters, no slash at its end.
+fn prefix_of(url: &str) -> String {
+    match location::parse(url) {
+        Ok(location) => location.url.to_string().trim_end_matches('/').to_owned(),
+        // A whole scheme, such as `s3://`.
+        Err(_) => url.to_owned(),
+    }
+}
+
+/// Whether a URL is a prefix or lies below it. `a/bc` does not lie below `a/b`.
+fn is_below(url: &str, prefix: &str) -> bool {
+    let Some(rest) = url.strip_prefix(prefix) else { return false };
+    // A table of a catalog, `uc://main.risk.scores`, lies below its schema and its catalog.
+    let separators: &[char] = if prefix.starts_with("uc://") { &['.'] } else { &['/'] };
+    rest.is_empty() || prefix.ends_with("://") || rest.starts_with(separators)
+}
+
+/// Scheme, container and host of a URL.
+pub(super) fn authority(url: &Url) -> &str {
+    &url[..url::Position::BeforePath]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_prefix_ends_where_a_name_ends() {
+        assert!(is_below("s3://b/a/t", "s3://b/a") && is_below("s3://b/a", "s3://b/a"));
+        assert!(!is_below("s3://b/ab", "s3://b/a") && !is_below("s3://b2/a", "s3://b"));
+        assert!(is_below("s3://b/x", "s3://"));
+        assert!(is_below("uc://main.risk.scores", "uc://main.risk") && !is_below("uc://mainly.x.y", "uc://main"));
+    }
+
+    #[test]
+    fn the_longest_prefix_answers() {
+        let mut inner = StoreOptions::new("inner", "s3://b/private/");
+        inner.sign_in = super::super::SignIn::Anonymous;
+        let mut outer = StoreOptions::new("outer", "s3://b");
+        outer.sign_in = super::super::SignIn::AccessKey {
+            id: "AKIA".to_owned(),
+            secret: crate::secret::Secret::new("a-long-secret"),
+            session_token: None,
+        };
+        let rules = Rules::new(vec![outer, inner], None, None).unwrap();
+        assert_eq!(rules.reach("s3://b/private/t").unwrap().sign_in, "anonymously of [store.inner]");
+        assert_eq!(rules.reach("s3://b/t").unwrap().sign_in, "access key AKIA of [store.outer]");
+        assert!(Arc::ptr_eq(&rules.reach("s3://b/t").unwrap(), &rules.reach("s3://b/u").unwrap()));
+    }
+
+    #[test]
+    fn what_is_not_ours_is_not_changed() {
+        let rules = Rules::new(Vec::new(), Some(&["s3://dev/out".to_owned()]), None).unwrap();
+        assert!(rules.check_writable("s3://dev/out/t/f").is_ok());
+        for other in ["s3://dev/outer/t", "s3://prod/out/t"] {
+            assert!(rules.check_writable(other).unwrap_err().to_string().contains("read-only"), "{other}");
+        }
+    }
+}

@@ -1,0 +1,1 @@
+//! What the end-to-end stories share with the program under test.
