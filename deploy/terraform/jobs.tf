@@ -53,6 +53,7 @@ locals {
   jobs = { for name, job in local.all_jobs : name => job if var.image != null }
 
   job_environment = merge(
+    var.settings,
     # Whose token the storage account is shown: with several identities the platform must be told which.
     { AZURE_CLIENT_ID = azurerm_user_assigned_identity.limno.client_id },
     var.overlay == null ? {} : { LIMNO_ENV = var.overlay },

@@ -110,6 +110,12 @@ variable "secrets" {
   }
 }
 
+variable "settings" {
+  description = "More environment variables of the jobs, nothing secret: RUST_LOG, HTTPS_PROXY, NO_PROXY."
+  type        = map(string)
+  default     = {}
+}
+
 variable "image" {
   description = "Image with limno and its configuration, such as REGISTRY.azurecr.io/limno:2026-03-01. None until it is pushed: then all is created but the jobs."
   type        = string
