@@ -131,6 +131,21 @@ impl Lake {
         Place::new(uri, location, store)
     }
 
+    /// Whether the tables at these locations can be written to: where a catalog must know a table first, it does.
+    ///
+    /// # Errors
+    /// One [`Error::Access`] of [`TroubleKind::NoTable`] with the statements that create all tables that are missing; what
+    /// else the catalog says of one of them, as [`Lake::locate`].
+    pub async fn check_created(&self, uris: &[&str]) -> Result<()> {
+        let mut tables = Vec::new();
+        for uri in uris {
+            if let Ok(Location { service: Service::Unity, url }) = location::parse(uri) {
+                tables.push(url);
+            }
+        }
+        self.unity.check_created(&tables).await
+    }
+
     /// Who signs in for a location, in words: `the account key of [store.lake]`.
     ///
     /// # Errors

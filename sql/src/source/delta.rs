@@ -5,7 +5,7 @@ use std::sync::Arc;
 use datafusion::catalog::TableProvider;
 use datafusion::prelude::SessionContext;
 use deltalake::kernel::transaction::{PROTOCOL, TransactionError};
-use deltalake::kernel::{Add, Protocol};
+use deltalake::kernel::{Action, Add, Protocol};
 use deltalake::{DeltaTable, DeltaTableError};
 
 use super::{Source, SourceVersion};
@@ -49,6 +49,26 @@ fn check_features(uri: &str, protocol: &Protocol) -> Result<()> {
         return Ok(());
     }
     Err(Error::Features { uri: uri.to_owned(), features: features.join(", ") })
+}
+
+/// Whether a table was created, by a statement of SQL or a catalog, and never written: it has no columns, or it has some
+/// and no file, and its first commit is its only one and says that it creates a table.
+///
+/// # Errors
+/// When the log does not read.
+pub async fn is_blank(table: &DeltaTable) -> Result<bool, DeltaTableError> {
+    let snapshot = table.snapshot()?;
+    if snapshot.schema().fields().next().is_none() {
+        return Ok(true);
+    }
+    if table.version() != Some(0) || snapshot.log_data().num_files() > 0 {
+        return Ok(false);
+    }
+    let Some(commit) = table.log_store().read_commit_entry(0).await? else { return Ok(false) };
+    Ok(deltalake::logstore::get_actions(0, &commit)?.into_iter().any(|action| match action {
+        Action::CommitInfo(info) => info.operation.is_some_and(|operation| operation.starts_with("CREATE")),
+        _ => false,
+    }))
 }
 
 /// The files that make up a table at the version that was loaded, with their statistics, tags and deletion vectors.

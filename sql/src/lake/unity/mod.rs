@@ -30,7 +30,7 @@ use url::Url;
 use super::location::{self, Location, Service, shown};
 use super::options::StoreOptions;
 use super::rules::Rules;
-use super::trouble::Access;
+use super::trouble::{Access, TroubleKind};
 use crate::{Error, Result};
 
 use answers::TableInfo;
@@ -115,6 +115,21 @@ impl Unity {
         self.rules.hand_out(&location.url, location.service, opened, &of_place, is_writable);
         known.vended = Some((location.url.clone(), vended));
         Ok(location)
+    }
+
+    /// That the catalog knows these tables, and that they may be written.
+    pub(super) async fn check_created(&self, tables: &[Url]) -> Result<()> {
+        let mut missing = Vec::new();
+        for url in tables {
+            match self.locate(url, Access::Write).await {
+                Ok(_) => {}
+                Err(Error::Access(trouble)) if trouble.kind == TroubleKind::NoTable => {
+                    missing.push(TableName::of(url)?);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        if missing.is_empty() { Ok(()) } else { Err(trouble::to_create(&missing)) }
     }
 
     /// The error for the user; for a table that is not there, with the one that may have been meant.

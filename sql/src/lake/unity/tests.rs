@@ -317,6 +317,26 @@ async fn a_table_that_is_not_there_may_be_another_or_is_to_be_created() {
 }
 
 #[tokio::test]
+async fn all_tables_that_are_to_be_created_are_named_at_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let place = on_disk(folder.path()).to_string();
+    let server = Server::start(move |request| match request.path.as_str() {
+        "/api/2.1/unity-catalog/tables/main.risk.alerts" => (200, place.clone()),
+        "/api/2.1/unity-catalog/temporary-table-credentials" => (200, "{}".to_owned()),
+        _ => (404, r#"{"error_code":"TABLE_DOES_NOT_EXIST","message":"There is none."}"#.to_owned()),
+    });
+    let lake = server.lake();
+    let tables = ["uc://main.risk.a", "uc://main.risk.alerts", "uc://main.risk.b", "s3://elsewhere/x"];
+    let message = lake.check_created(&tables).await.unwrap_err().to_string();
+    assert!(message.starts_with("the catalog does not know uc://main.risk.a, uc://main.risk.b\n"), "{message}");
+    for name in ["a", "b"] {
+        let statement = format!("\n    CREATE TABLE main.risk.{name} USING DELTA LOCATION '<folder of an external");
+        assert!(message.contains(&statement), "{message}");
+    }
+    lake.check_created(&tables[1..2]).await.unwrap();
+}
+
+#[tokio::test]
 async fn a_catalog_that_is_busy_is_asked_again_and_one_that_is_not_there_is_not_for_long() {
     let folder = tempfile::tempdir().unwrap();
     let (place, asked) = (on_disk(folder.path()).to_string(), AtomicUsize::new(0));

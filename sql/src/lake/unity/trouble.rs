@@ -161,8 +161,21 @@ impl Question<'_> {
     }
 }
 
+/// The error for tables that are to be created before anything can be written to them.
+pub(super) fn to_create(tables: &[TableName]) -> Error {
+    let (names, statements): (Vec<_>, Vec<_>) =
+        tables.iter().map(|name| (name.uri(), format!("    {};", creation(name)))).unzip();
+    let message = format!(
+        "the catalog does not know {}\n  hint: engines outside of Databricks create no tables; create them once, below an \
+         external location, then run again:\n{}",
+        names.join(", "),
+        statements.join("\n")
+    );
+    Error::Access(Trouble { kind: TroubleKind::NoTable, message })
+}
+
 /// The statement that creates a table for us to write to.
-pub(super) fn creation(name: &TableName) -> String {
+fn creation(name: &TableName) -> String {
     format!("CREATE TABLE {} USING DELTA LOCATION '<folder of an external location>/{}'", name.in_sql(), name.table)
 }
 
