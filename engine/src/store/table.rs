@@ -21,6 +21,7 @@ use limno_sql::lake::{Access, Lake, Place};
 use limno_sql::source::{active_files, is_blank};
 use serde_json::json;
 
+use super::bare::Bare;
 use super::file::FileWriter;
 use crate::{Error, Result};
 
@@ -36,9 +37,11 @@ pub struct OwnTable {
     place: Place,
     table: Option<DeltaTable>,
     files: Vec<OwnFile>,
-    /// Whether another program created the table and nobody has written to it yet. It is then as good as not there, but
-    /// for its first commit, on top of which ours come.
+    /// Whether another program created the table, with columns of its own, and nobody has written to it yet. It is then
+    /// as good as not there, but for its first commits, on top of which ours come.
     is_blank: bool,
+    /// The same of a table that was created without columns, which does not even load.
+    bare: Option<Bare>,
 }
 
 /// An active file.
@@ -70,15 +73,21 @@ impl OwnTable {
     /// When a table is there but does not open.
     pub async fn open(context: &SessionContext, uri: &str) -> Result<Self> {
         let place = Lake::of(context)?.locate(uri, Access::Write).await?;
-        let mut own = Self { uri: uri.to_owned(), place, table: None, files: Vec::new(), is_blank: false };
+        let mut own = Self { uri: uri.to_owned(), place, table: None, files: Vec::new(), is_blank: false, bare: None };
         if own.place.has_commits().await? {
             let unreadable = |error| limno_sql::Error::of_delta(uri, error);
-            let table = own.place.delta().map_err(unreadable)?.load().await.map_err(unreadable)?;
+            let table = match own.place.delta().map_err(unreadable)?.load().await {
+                Ok(table) => table,
+                Err(error) => {
+                    own.bare = Box::pin(Bare::find(&own.place)).await;
+                    return if own.bare.is_some() { Ok(own) } else { Err(unreadable(error).into()) };
+                }
+            };
             table.update_datafusion_session(&context.state()).map_err(unreadable)?;
             let group = |add: &Add| add.tags.as_ref().and_then(|tags| tags.get(GROUP).cloned().flatten());
             let files = active_files(&table).map_err(unreadable)?;
             own.files = files.into_iter().map(|add| OwnFile { group: group(&add), add }).collect();
-            own.is_blank = is_blank(&table).await.map_err(unreadable)?;
+            own.is_blank = Box::pin(is_blank(&table)).await.map_err(unreadable)?;
             own.table = Some(table);
         }
         Ok(own)
@@ -217,6 +226,14 @@ impl OwnTable {
     /// [`Error::Write`]; the table is then as it was.
     pub async fn commit(&self, schema: &SchemaRef, changes: Changes) -> Result<Option<u64>> {
         let failed = |source| self.failed(source);
+        if let Some(bare) = &self.bare {
+            let Some(table) = Box::pin(bare.with_columns(&self.place, schema)).await.map_err(failed)? else {
+                return Ok(None);
+            };
+            let (uri, place) = (self.uri.clone(), self.place.clone());
+            let own = Self { uri, place, table: Some(table), files: Vec::new(), is_blank: true, bare: None };
+            return Box::pin(own.commit(schema, changes)).await;
+        }
         let log_store = self.log_store().map_err(failed)?;
         let operation = DeltaOperation::Write {
             mode: if changes.removed.is_empty() { SaveMode::Append } else { SaveMode::Overwrite },

@@ -122,7 +122,7 @@ impl Lake {
     /// [`Error::NotATable`] for a view and the like.
     pub async fn locate(&self, uri: &str, access: Access) -> Result<Place> {
         let location = match location::parse(uri)? {
-            Location { service: Service::Unity, url } => self.unity.locate(&url, access).await?,
+            Location { service: Service::Unity, url } => Box::pin(self.unity.locate(&url, access)).await?,
             location => location,
         };
         // Who signs in is known before the first request, so that what is missing is said at once.
@@ -143,7 +143,7 @@ impl Lake {
                 tables.push(url);
             }
         }
-        self.unity.check_created(&tables).await
+        Box::pin(self.unity.check_created(&tables)).await
     }
 
     /// Who signs in for a location, in words: `the account key of [store.lake]`.
@@ -178,6 +178,7 @@ impl ObjectStoreRegistry for Lake {
     }
 
     fn get_store(&self, url: &Url) -> datafusion::error::Result<Arc<dyn ObjectStore>> {
+        let url = &location::container_in_user(url);
         let registered = self.registered.lock().unwrap_or_else(PoisonError::into_inner).get(authority(url)).cloned();
         if let Some(store) = registered {
             return Ok(store);

@@ -24,7 +24,7 @@ use crate::lake::{Access, Found, Lake, Place, TroubleKind};
 use crate::payload::PayloadOptions;
 use crate::{Error, Result};
 
-pub use delta::{active_files, is_blank, stored_name};
+pub use delta::{active_files, is_blank, stored_name, without_columns};
 pub use labels::{LabelJoin, touched_windows};
 pub use view::View;
 
@@ -120,8 +120,12 @@ impl Source {
         if !place.has_commits().await? {
             return Ok(None);
         }
-        let source = delta::open(context, place).await?;
         let failed = |error| Error::of_delta(uri, error);
+        let source = match delta::open(context, place.clone()).await {
+            Ok(source) => source,
+            Err(_) if matches!(without_columns(&place).await, Ok(Some(_))) => return Ok(None),
+            Err(error) => return Err(error),
+        };
         match &source.delta {
             Some(table) if is_blank(table).await.map_err(failed)? => Ok(None),
             _ => Ok(Some(source)),
