@@ -58,3 +58,66 @@ impl Bare {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use arrow::array::{ArrayRef, Int64Array, RecordBatch};
+    use limno_sql::lake::{Access, Lake};
+    use limno_sql::session::{SessionOptions, context};
+
+    use super::*;
+    use crate::store::{OwnTable, append, read};
+
+    /// A folder with a table as `CREATE TABLE … USING DELTA LOCATION …` leaves it.
+    fn created() -> tempfile::TempDir {
+        let folder = tempfile::tempdir().unwrap();
+        let commit = [
+            json!({ "commitInfo": { "timestamp": 1, "operation": "CREATE TABLE" } }),
+            json!({ "protocol": { "minReaderVersion": 1, "minWriterVersion": 2 } }),
+            json!({ "metaData": {
+                "id": "1", "format": { "provider": "parquet", "options": {} }, "partitionColumns": [],
+                "schemaString": json!({ "type": "struct", "fields": [] }).to_string(), "configuration": {} } }),
+        ];
+        std::fs::create_dir(folder.path().join("_delta_log")).unwrap();
+        let log = folder.path().join("_delta_log/00000000000000000000.json");
+        std::fs::write(log, commit.map(|action| action.to_string()).join("\n")).unwrap();
+        folder
+    }
+
+    fn rows() -> RecordBatch {
+        RecordBatch::try_from_iter([("x", Arc::new(Int64Array::from(vec![1, 2])) as ArrayRef)]).unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_table_without_columns_is_as_good_as_none_until_it_is_written() {
+        let folder = created();
+        let uri = folder.path().to_str().unwrap();
+        let context = context(&SessionOptions::default()).unwrap();
+        let own = OwnTable::open(&context, uri).await.unwrap();
+        assert_eq!((own.version(), own.schema(), own.id()), (None, None, None));
+        assert!(read(&context, uri).await.unwrap().is_none());
+        append(&context, uri, rows()).await.unwrap();
+        assert_eq!(read(&context, uri).await.unwrap(), Some(rows()));
+        assert_eq!(OwnTable::open(&context, uri).await.unwrap().version(), Some(2));
+    }
+
+    #[tokio::test]
+    async fn whoever_is_cut_off_after_the_columns_or_is_slower_does_no_harm() {
+        let folder = created();
+        let uri = folder.path().to_str().unwrap();
+        let context = context(&SessionOptions::default()).unwrap();
+        let place = Lake::of(&context).unwrap().locate(uri, Access::Write).await.unwrap();
+        let bare = Bare::find(&place).await.unwrap();
+        assert!(bare.with_columns(&place, &rows().schema()).await.unwrap().is_some());
+        assert!(bare.with_columns(&place, &rows().schema()).await.unwrap().is_none(), "another was faster");
+        assert!(Bare::find(&place).await.is_none());
+        let own = OwnTable::open(&context, uri).await.unwrap();
+        assert_eq!((own.version(), own.schema()), (None, None), "columns alone are nothing");
+        assert!(read(&context, uri).await.unwrap().is_none());
+        append(&context, uri, rows()).await.unwrap();
+        append(&context, uri, rows()).await.unwrap();
+        assert_eq!(read(&context, uri).await.unwrap().unwrap().num_rows(), 4);
+    }
+}

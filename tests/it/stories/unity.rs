@@ -73,7 +73,7 @@ struct Catalog<'a> {
 }
 
 impl Catalog<'_> {
-    fn register(&self, schema: &str, table: &str, folder: &Path, more: Value) {
+    fn register(&self, schema: &str, table: &str, folder: &Path, more: &Value) {
         let name = format!("{}.{schema}.{table}", self.name);
         let mut answer = json!({
             "name": table, "table_type": "EXTERNAL", "data_source_format": "DELTA", "table_id": format!("id of {name}"),
@@ -131,7 +131,7 @@ fn a_monitor_by_names_of_a_catalog_comes_to_the_same_tables_as_on_disk() {
     let mut place = Place::new();
     write_sources(&place);
     for table in ["t", "baseline", "labels"] {
-        catalog.register("prod", table, &place.path(table), json!({}));
+        catalog.register("prod", table, &place.path(table), &json!({}));
     }
     place.configure(&monitor("uc://on_disk.prod.", "uc://On_Disk.monitoring"));
     place.set("DATABRICKS_HOST", &host);
@@ -155,7 +155,7 @@ fn a_monitor_by_names_of_a_catalog_comes_to_the_same_tables_as_on_disk() {
             "m_profile_metrics" | "alerts" => create(&folder, &columns, &["day"]),
             _ => create(&folder, &json!([]), &[]),
         }
-        catalog.register("monitoring", output, &folder, json!({}));
+        catalog.register("monitoring", output, &folder, &json!({}));
     }
     place.refresh();
     for metrics in METRICS {
@@ -235,7 +235,7 @@ fn credentials_that_end_during_a_run_are_renewed() {
         let location = format!("abfss://lake@{account}.dfs.core.windows.net/{below}/{folder}");
         // They end many times while the tables are read.
         let more = json!({ "storage_location": location, "mock": { "life_ms": 60 } });
-        catalog.register(schema, table, Path::new("/nowhere"), more);
+        catalog.register(schema, table, Path::new("/nowhere"), &more);
     };
     let place = Place::new();
     write_sources(&place);
@@ -294,11 +294,11 @@ fn a_catalog_says_who_may_not_write_and_who_is_not_known() {
     let mut place = Place::new();
     write_sources(&place);
     for table in ["t", "baseline", "labels"] {
-        catalog.register("prod", table, &place.path(table), json!({}));
+        catalog.register("prod", table, &place.path(table), &json!({}));
     }
     for output in OUTPUTS {
         let denied = json!({ "mock": { "denied": ["READ_WRITE"] } });
-        catalog.register("monitoring", output, &place.path(output), denied);
+        catalog.register("monitoring", output, &place.path(output), &denied);
     }
     place.configure(&monitor("uc://denied.prod.", "uc://denied.monitoring"));
     place.set("DATABRICKS_HOST", &host);
