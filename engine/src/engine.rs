@@ -137,6 +137,9 @@ impl Engine {
     /// here: see [`Report::failures`].
     pub async fn run(&self, monitor: &BoundMonitor, full_refresh: bool) -> Result<Report> {
         let places = Places::of(&monitor.config);
+        let tables = places.named(&monitor.config);
+        let tables: Vec<&str> = tables.iter().map(|(_, uri)| uri.as_str()).collect();
+        Lake::of(&self.context)?.check_created(&tables).await?;
         // Others would only do the same work again; what is right does not hang on it.
         let _lock = Lock::acquire(Lake::of(&self.context)?.as_ref(), &places.lock).await;
         let refreshed = match self.refresh(monitor, &places, full_refresh).await {

@@ -22,6 +22,7 @@ mod precision;
 mod retention;
 mod sampling;
 mod schemas;
+mod unity;
 mod windows;
 
 use std::collections::BTreeMap;

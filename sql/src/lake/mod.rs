@@ -17,6 +17,7 @@ mod route;
 mod rules;
 mod s3;
 mod trouble;
+mod unity;
 mod web;
 
 use std::collections::HashMap;
@@ -34,6 +35,8 @@ use url::Url;
 
 use crate::{Error, Result};
 
+use location::Location;
+
 pub use location::Service;
 pub use options::{Limits, SignIn, StoreOptions};
 pub use place::{Found, Place};
@@ -41,6 +44,7 @@ pub use trouble::{Access, Trouble, TroubleKind, trouble_in};
 
 use route::Router;
 use rules::{Rules, authority};
+use unity::Unity;
 
 /// Something around the stores, below all patience: tests put faults there.
 pub trait Layer: Send + Sync {
@@ -71,6 +75,7 @@ impl Debug for LakeOptions {
 /// Where tables lie, and who signs in there.
 pub struct Lake {
     rules: Arc<Rules>,
+    unity: Unity,
     routers: Mutex<HashMap<String, Arc<Router>>>,
     /// Stores that others registered for schemes that are none of ours.
     registered: Mutex<HashMap<String, Arc<dyn ObjectStore>>>,
@@ -89,8 +94,13 @@ impl Lake {
     /// [`Error::Unsupported`] when a writable location is none.
     pub fn new(options: LakeOptions) -> Result<Self> {
         register_log_stores();
-        let rules = Rules::new(options.stores, options.writable.as_deref(), options.layer)?;
-        Ok(Self { rules: Arc::new(rules), routers: Mutex::default(), registered: Mutex::default() })
+        let rules = Arc::new(Rules::new(options.stores, options.writable.as_deref(), options.layer)?);
+        Ok(Self {
+            unity: Unity::new(Arc::clone(&rules)),
+            rules,
+            routers: Mutex::default(),
+            registered: Mutex::default(),
+        })
     }
 
     /// The lake of a session.
@@ -107,13 +117,33 @@ impl Lake {
     /// Where a location is. Nothing is asked of an object store yet; a catalog is asked where a table's files are.
     ///
     /// # Errors
-    /// [`Error::Unsupported`] when it is no location that we know, or the way there is not configured right.
-    pub async fn locate(&self, uri: &str, _access: Access) -> Result<Place> {
-        let location = location::parse(uri)?;
+    /// [`Error::Unsupported`] when it is no location that we know, or the way there is not configured right; for a table
+    /// of a catalog, [`Error::Access`] when the catalog does not know it or does not hand out credentials for it, and
+    /// [`Error::NotATable`] for a view and the like.
+    pub async fn locate(&self, uri: &str, access: Access) -> Result<Place> {
+        let location = match location::parse(uri)? {
+            Location { service: Service::Unity, url } => Box::pin(self.unity.locate(&url, access)).await?,
+            location => location,
+        };
         // Who signs in is known before the first request, so that what is missing is said at once.
         self.rules.reach(location.url.as_str())?;
         let store = self.router(&location.url);
         Place::new(uri, location, store)
+    }
+
+    /// Whether the tables at these locations can be written to: where a catalog must know a table first, it does.
+    ///
+    /// # Errors
+    /// One [`Error::Access`] of [`TroubleKind::NoTable`] with the statements that create all tables that are missing; what
+    /// else the catalog says of one of them, as [`Lake::locate`].
+    pub async fn check_created(&self, uris: &[&str]) -> Result<()> {
+        let mut tables = Vec::new();
+        for uri in uris {
+            if let Ok(Location { service: Service::Unity, url }) = location::parse(uri) {
+                tables.push(url);
+            }
+        }
+        Box::pin(self.unity.check_created(&tables)).await
     }
 
     /// Who signs in for a location, in words: `the account key of [store.lake]`.
@@ -148,6 +178,7 @@ impl ObjectStoreRegistry for Lake {
     }
 
     fn get_store(&self, url: &Url) -> datafusion::error::Result<Arc<dyn ObjectStore>> {
+        let url = &location::container_in_user(url);
         let registered = self.registered.lock().unwrap_or_else(PoisonError::into_inner).get(authority(url)).cloned();
         if let Some(store) = registered {
             return Ok(store);

@@ -10,7 +10,7 @@ use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt};
 use url::Url;
 
-use super::location::{Location, Service};
+use super::location::{Location, Service, container_in_host};
 use crate::{Error, Result};
 
 /// A location, ready to be read or written.
@@ -92,7 +92,7 @@ impl Place {
     /// # Errors
     /// When its URL has no path that can be a table's.
     pub fn delta(&self) -> Result<DeltaTableBuilder, DeltaTableError> {
-        let url = self.folder_url();
+        let url = container_in_host(&self.folder_url());
         Ok(DeltaTableBuilder::from_url(url.clone())?.with_storage_backend(Arc::clone(&self.store), url))
     }
 

@@ -20,14 +20,23 @@ pub(super) struct Reached {
     pub(super) sign_in: String,
 }
 
+/// What a catalog handed out.
+struct HandedOut {
+    /// The place of the table's files.
+    prefix: String,
+    reached: Arc<Reached>,
+    /// Whether it may be changed, as the table is below one of the places that may, by its name in the catalog.
+    is_writable: bool,
+}
+
 /// The block, or none for the environment, and the container.
 type Key = (Option<usize>, String);
 
 /// All that is known of who answers for what.
 pub(super) struct Rules {
     blocks: Vec<StoreOptions>,
-    /// In the order in which they came; what a catalog hands out is of one table.
-    handed_out: Mutex<Vec<(String, Arc<Reached>)>>,
+    /// What a catalog handed out, each for the files of one table.
+    handed_out: Mutex<Vec<HandedOut>>,
     open: Mutex<HashMap<Key, Arc<Reached>>>,
     /// Below which URLs anything may be changed; `None` for everywhere.
     writable: Option<Vec<String>>,
@@ -52,13 +61,9 @@ impl Rules {
 
     /// The store of a URL in one spelling.
     pub(super) fn reach(&self, url: &str) -> Result<Arc<Reached>> {
-        let handed_out = self.handed_out.lock().unwrap_or_else(PoisonError::into_inner);
-        let longest =
-            handed_out.iter().filter(|(prefix, _)| is_below(url, prefix)).max_by_key(|(prefix, _)| prefix.len());
-        if let Some((_, reached)) = longest {
-            return Ok(Arc::clone(reached));
+        if let Some(reached) = self.handed_out_for(url, |handed_out| Arc::clone(&handed_out.reached)) {
+            return Ok(reached);
         }
-        drop(handed_out);
         let parsed = Url::parse(url)
             .map_err(|error| Error::Unsupported { uri: location::shown(url), message: error.to_string() })?;
         let blocks = self.blocks.iter().enumerate().filter(|(_, block)| is_below(url, &block.url));
@@ -87,17 +92,29 @@ impl Rules {
         Reached { store: Arc::new(store), sign_in: opened.sign_in }
     }
 
-    #[expect(dead_code, reason = "catalogs come next")]
+    /// What was handed out for the longest prefix of the URL.
+    fn handed_out_for<T>(&self, url: &str, what: impl Fn(&HandedOut) -> T) -> Option<T> {
+        let handed_out = self.handed_out.lock().unwrap_or_else(PoisonError::into_inner);
+        let below = handed_out.iter().filter(|handed_out| is_below(url, &handed_out.prefix));
+        below.max_by_key(|handed_out| handed_out.prefix.len()).map(what)
+    }
+
     /// From now on, what lies below this URL is reached by what a catalog handed out.
-    pub(super) fn hand_out(&self, url: &Url, service: Service, opened: provider::Opened, options: &StoreOptions) {
+    pub(super) fn hand_out(
+        &self,
+        url: &Url,
+        service: Service,
+        opened: provider::Opened,
+        options: &StoreOptions,
+        is_writable: bool,
+    ) {
         let reached = Arc::new(self.dressed(service, authority(url), opened, options));
         let mut handed_out = self.handed_out.lock().unwrap_or_else(PoisonError::into_inner);
         let prefix = prefix_of(url.as_str());
-        handed_out.retain(|(known, _)| *known != prefix);
-        handed_out.push((prefix, reached));
+        handed_out.retain(|known| known.prefix != prefix);
+        handed_out.push(HandedOut { prefix, reached, is_writable });
     }
 
-    #[expect(dead_code, reason = "catalogs come next")]
     /// The block of the configuration for a URI.
     pub(super) fn block(&self, url: &str) -> Option<&StoreOptions> {
         self.blocks.iter().filter(|block| is_below(url, &block.url)).max_by_key(|block| block.url.len())
@@ -107,7 +124,10 @@ impl Rules {
     /// When the URL lies outside of all that may be changed.
     pub(super) fn check_writable(&self, url: &str) -> Result<()> {
         match &self.writable {
-            Some(places) if !places.iter().any(|place| is_below(url, place)) => {
+            Some(places)
+                if !places.iter().any(|place| is_below(url, place))
+                    && self.handed_out_for(url, |handed_out| handed_out.is_writable) != Some(true) =>
+            {
                 Err(Error::ReadOnly { uri: location::shown(url), places: places.join(", ") })
             }
             _ => Ok(()),
