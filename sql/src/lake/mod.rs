@@ -8,11 +8,13 @@
 mod azure;
 mod client;
 mod gcs;
+mod held;
 mod location;
 mod options;
 mod patience;
 mod place;
 mod provider;
+mod reading;
 mod route;
 mod rules;
 mod s3;
@@ -34,11 +36,14 @@ use url::Url;
 
 use crate::{Error, Result};
 
+pub use held::Sharing;
 pub use location::Service;
 pub use options::{Limits, SignIn, StoreOptions};
 pub use place::{Found, Place};
 pub use trouble::{Access, Trouble, TroubleKind, trouble_in};
 
+use held::Held;
+use reading::Reading;
 use route::Router;
 use rules::{Rules, authority};
 
@@ -55,8 +60,10 @@ pub struct LakeOptions {
     pub stores: Vec<StoreOptions>,
     /// Below which locations anything may be changed; `None` for everywhere.
     pub writable: Option<Vec<String>>,
-    /// Around the stores.
+    /// Around the stores. A disk with a layer around it is read as a remote store is.
     pub layer: Option<Arc<dyn Layer>>,
+    /// Bytes of files that are kept in memory for readers that come soon; `None` for 256 MiB.
+    pub held: Option<u64>,
 }
 
 impl Debug for LakeOptions {
@@ -74,6 +81,7 @@ pub struct Lake {
     routers: Mutex<HashMap<String, Arc<Router>>>,
     /// Stores that others registered for schemes that are none of ours.
     registered: Mutex<HashMap<String, Arc<dyn ObjectStore>>>,
+    held: Arc<Held>,
 }
 
 impl Debug for Lake {
@@ -89,8 +97,9 @@ impl Lake {
     /// [`Error::Unsupported`] when a writable location is none.
     pub fn new(options: LakeOptions) -> Result<Self> {
         register_log_stores();
-        let rules = Rules::new(options.stores, options.writable.as_deref(), options.layer)?;
-        Ok(Self { rules: Arc::new(rules), routers: Mutex::default(), registered: Mutex::default() })
+        let held = Arc::new(Held::new(options.held.unwrap_or(held::DEFAULT_LIMIT)));
+        let rules = Rules::new(options.stores, options.writable.as_deref(), options.layer, Arc::clone(&held))?;
+        Ok(Self { rules: Arc::new(rules), routers: Mutex::default(), registered: Mutex::default(), held })
     }
 
     /// The lake of a session.
@@ -122,6 +131,19 @@ impl Lake {
     /// As [`Lake::locate`].
     pub fn sign_in(&self, place: &Place) -> Result<String> {
         Ok(self.rules.reach(place.url().as_str())?.sign_in.clone())
+    }
+
+    /// Until the answer is dropped, bytes of remote files that one scan reads are kept for others that want the same ones
+    /// soon. The numbers of no scan hang on it, nor does one wait for another.
+    #[must_use]
+    pub fn share(&self) -> Sharing {
+        self.held.share()
+    }
+
+    /// The store of a file where each request takes its time; `None` for disks.
+    pub(crate) fn remote(&self, store: &Url, path: &object_store::path::Path) -> Option<Arc<Reading>> {
+        let reached = self.rules.reach(&format!("{}/{path}", authority(store))).ok()?;
+        reached.reading.clone()
     }
 
     fn router(&self, url: &Url) -> Arc<dyn ObjectStore> {
