@@ -4,6 +4,7 @@
 //! the ends of its files, where their footers are, come ahead of it; of small files all. Both are bounded in memory. What
 //! is read follows from the plan alone, and states do not depend on the order in which rows come.
 
+use std::collections::HashSet;
 use std::fmt::{self, Debug, Formatter};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -79,8 +80,10 @@ impl ReadAhead {
             None if streams > partitions => scan.repartitioned(streams, &config)?,
             _ => None,
         };
-        let scan: Arc<dyn ExecutionPlan> =
-            Arc::new(ReadAheadExec::new(wider.unwrap_or(scan), Arc::clone(&self.lake), files));
+        let scan = wider.unwrap_or(scan);
+        let mut files = Vec::new();
+        self.files(scan.as_ref(), &mut files);
+        let scan: Arc<dyn ExecutionPlan> = Arc::new(ReadAheadExec::new(scan, Arc::clone(&self.lake), files));
         if scan.output_partitioning().partition_count() == partitions {
             return Ok(scan);
         }
@@ -106,12 +109,11 @@ impl ReadAhead {
         let groups = &config.file_groups;
         let longest = groups.iter().map(|group| group.len()).max().unwrap_or(0);
         let in_turn = (0..longest).flat_map(|at| groups.iter().filter_map(move |group| group.iter().nth(at)));
+        // Several streams can read parts of one file.
+        let mut known = HashSet::new();
         for file in in_turn {
             let path = &file.object_meta.location;
-            if self.lake.remote(url, path).is_none() {
-                continue;
-            }
-            if !files.iter().rev().take(groups.len()).any(|known| known.path == *path) {
+            if known.insert(path) && self.lake.remote(url, path).is_some() {
                 files.push(RemoteFile { store: url.clone(), path: path.clone(), size: file.object_meta.size });
             }
         }
@@ -167,23 +169,22 @@ impl ReadAheadExec {
             return Arc::clone(running);
         }
         let footers = context.runtime_env().cache_manager.get_file_metadata_cache();
-        let (lake, files) = (Arc::clone(&self.lake), Arc::clone(&self.files));
+        let mut ranges = Vec::new();
+        for file in self.files.iter() {
+            let is_whole = file.size <= WHOLE;
+            // Another scan may have read its footer.
+            if file.size > 0
+                && (is_whole || !footers.contains_key(&file.path))
+                && let Some(store) = self.lake.remote(&file.store, &file.path)
+            {
+                let range = if is_whole { 0 } else { file.size - TAIL }..file.size;
+                store.announce(&file.path, range.clone());
+                ranges.push((store, file.path.clone(), range));
+            }
+        }
         let task = SpawnedTask::spawn(async move {
-            futures::stream::iter(0..files.len())
-                .map(|index| {
-                    let (file, footers, lake) = (files[index].clone(), Arc::clone(&footers), Arc::clone(&lake));
-                    async move {
-                        let is_whole = file.size <= WHOLE;
-                        // Another scan has read its footer.
-                        if file.size == 0 || (!is_whole && footers.contains_key(&file.path)) {
-                            return;
-                        }
-                        let start = if is_whole { 0 } else { file.size - TAIL };
-                        if let Some(store) = lake.remote(&file.store, &file.path) {
-                            store.read_ahead(&file.path, start..file.size).await;
-                        }
-                    }
-                })
+            futures::stream::iter(ranges)
+                .map(|(store, path, range)| async move { store.read_ahead(&path, range).await })
                 .buffer_unordered(AT_ONCE)
                 .collect::<()>()
                 .await;

@@ -32,6 +32,8 @@ pub(super) struct Held {
 #[derive(Default)]
 struct State {
     files: HashMap<Key, Vec<Block>>,
+    /// What is to be read ahead of files, and was not asked for yet.
+    announced: HashMap<Key, Range<u64>>,
     bytes: u64,
     /// Grows with each look, so that the block that was looked at longest ago is known.
     tick: u64,
@@ -129,9 +131,22 @@ impl Held {
         Some(pending)
     }
 
-    /// Whether any of a file is held.
-    pub(super) fn holds(&self, authority: &Arc<str>, path: &Path) -> bool {
-        self.lock().files.contains_key(&(Arc::clone(authority), path.clone()))
+    /// A range is going to be read; whoever needs some of it first asks for all of it.
+    pub(super) fn announce(&self, authority: &Arc<str>, path: &Path, range: Range<u64>) {
+        let mut state = self.lock();
+        let key = (Arc::clone(authority), path.clone());
+        let is_held = |block: &Block| block.range.start <= range.start && range.end <= block.range.end;
+        if !state.files.get(&key).is_some_and(|blocks| blocks.iter().any(is_held)) {
+            state.announced.insert(key, range);
+        }
+    }
+
+    /// The announced range that has all of `range` in it; it is the caller's now.
+    pub(super) fn take_announced(&self, authority: &Arc<str>, path: &Path, range: &Range<u64>) -> Option<Range<u64>> {
+        let mut state = self.lock();
+        let key = (Arc::clone(authority), path.clone());
+        let announced = state.announced.get(&key)?;
+        if announced.start <= range.start && range.end <= announced.end { state.announced.remove(&key) } else { None }
     }
 
     /// Waits until there is room for so many bytes; at once if there can never be.
@@ -151,6 +166,7 @@ impl Held {
     /// Forgets a file, for what is read of it is over or fails; of shared bytes, nothing.
     pub(super) fn forget(&self, authority: &Arc<str>, path: &Path) {
         let mut state = self.lock();
+        state.announced.remove(&(Arc::clone(authority), path.clone()));
         if state.shares == 0 {
             state.remove(&(Arc::clone(authority), path.clone()), |_| true);
         }
@@ -220,13 +236,22 @@ mod tests {
         assert_eq!(held.find(&store, &a, &(10..61)).map(|found| found.0), None, "not all of it is there");
         let (start, pending) = held.find(&store, &a, &(10..60)).unwrap();
         assert_eq!((start, pending.await.unwrap().len()), (0, 60));
-        assert!(held.keep(&store, &b, 0..60, true, bytes(60)).is_some() && !held.holds(&store, &a));
+        assert!(held.keep(&store, &b, 0..60, true, bytes(60)).is_some() && held.find(&store, &a, &(0..1)).is_none());
         let waiter = { let held = Arc::clone(&held); tokio::spawn(async move { held.wait_for_room(60).await }) };
         tokio::task::yield_now().await;
         assert!(!waiter.is_finished());
         let _found = held.find(&store, &b, &(0..1));
         waiter.await.unwrap();
         assert!(held.keep(&store, &c, 0..101, true, bytes(101)).is_none(), "it can never fit");
+    }
+
+    #[test]
+    fn what_is_announced_is_asked_for_once() {
+        let (held, store, path) = (Held::new(100), Arc::from("s3://b"), Path::from("a"));
+        held.announce(&store, &path, 50..100);
+        assert_eq!(held.take_announced(&store, &path, &(40..60)), None);
+        assert_eq!(held.take_announced(&store, &path, &(92..100)), Some(50..100));
+        assert_eq!(held.take_announced(&store, &path, &(92..100)), None);
     }
 
     #[tokio::test]
@@ -236,8 +261,8 @@ mod tests {
         let (one, two) = (held.share(), held.share());
         assert!(held.keep(&store, &path, 0..60, false, bytes(60)).is_some());
         drop(one);
-        assert!(held.holds(&store, &path));
+        assert!(held.find(&store, &path, &(0..1)).is_some());
         drop(two);
-        assert!(!held.holds(&store, &path) && !held.is_shared());
+        assert!(held.find(&store, &path, &(0..1)).is_none() && !held.is_shared());
     }
 }

@@ -140,6 +140,12 @@ impl Lake {
         self.held.share()
     }
 
+    /// Whether each request to a place takes its time, as all do but those to a disk.
+    #[must_use]
+    pub fn is_remote(&self, place: &Place) -> bool {
+        self.rules.reach(place.url().as_str()).is_ok_and(|reached| reached.reading.is_some())
+    }
+
     /// The store of a file where each request takes its time; `None` for disks.
     pub(crate) fn remote(&self, store: &Url, path: &object_store::path::Path) -> Option<Arc<Reading>> {
         let reached = self.rules.reach(&format!("{}/{path}", authority(store))).ok()?;

@@ -37,7 +37,14 @@ impl Reading {
 
     /// The bytes of a range, if they are held.
     async fn held(&self, path: &Path, range: &Range<u64>) -> Option<Bytes> {
-        let (start, pending) = self.held.find(&self.authority, path, range)?;
+        let (start, pending) = match self.held.find(&self.authority, path, range) {
+            Some(found) => found,
+            None => {
+                let announced = self.held.take_announced(&self.authority, path, range)?;
+                let request = request(Arc::clone(&self.inner), path.clone(), announced.clone());
+                (announced.start, self.held.keep(&self.authority, path, announced, false, request)?)
+            }
+        };
         let bytes = pending.await;
         let (from, to) = (usize::try_from(range.start - start).ok()?, usize::try_from(range.end - start).ok()?);
         match bytes.filter(|bytes| bytes.len() >= to) {
@@ -49,12 +56,15 @@ impl Reading {
         }
     }
 
-    /// Fetches a range before anybody asks for it, once there is room; nothing if the file is known already.
+    /// A range is going to be read, by [`Self::read_ahead`] or by who needs it before.
+    pub(crate) fn announce(&self, path: &Path, range: Range<u64>) {
+        self.held.announce(&self.authority, path, range);
+    }
+
+    /// Fetches what was announced once there is room, unless somebody needed it before.
     pub(crate) async fn read_ahead(&self, path: &Path, range: Range<u64>) {
-        if self.held.holds(&self.authority, path) {
-            return;
-        }
         self.held.wait_for_room(range.end - range.start).await;
+        let Some(range) = self.held.take_announced(&self.authority, path, &range) else { return };
         let request = request(Arc::clone(&self.inner), path.clone(), range.clone());
         if let Some(pending) = self.held.keep(&self.authority, path, range.clone(), true, request)
             && pending.await.is_none()
