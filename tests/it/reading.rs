@@ -9,17 +9,20 @@ use std::num::NonZeroU64;
 use std::sync::Arc;
 use std::time::Duration;
 
-use arrow::array::{ArrayRef, RecordBatch};
-use chrono::TimeDelta;
+use arrow::array::{ArrayRef, AsArray, RecordBatch};
+use arrow::compute::{concat_batches, max, min};
+use arrow::datatypes::TimestampMicrosecondType;
+use chrono::{DateTime, TimeDelta};
 use deltalake::DeltaTableBuilder;
-use deltalake::protocol::SaveMode;
 use limno_engine::clock::FixedClock;
 use limno_engine::config::Config;
 use limno_engine::engine::{Engine, Report};
 use limno_engine::progress::Progress;
 use limno_sql::lake::LakeOptions;
 use limno_sql::session::SessionOptions;
+use parquet::arrow::ArrowWriter;
 use parquet::file::properties::WriterProperties;
+use serde_json::{Value, json};
 use url::Url;
 
 use crate::stories::numbers_of;
@@ -126,6 +129,36 @@ fn write_files(place: &Place, rows: &RecordBatch, rows_a_file: usize) -> usize {
     place.files("t").iter().filter(|(path, _)| path.extension().is_some_and(|ending| ending == "parquet")).count()
 }
 
+/// One more commit, of one action.
+fn commit(place: &Place, action: &Value) {
+    let log = place.files("t/_delta_log").into_iter();
+    let versions = log.filter(|(path, _)| path.extension().is_some_and(|ending| ending == "json")).count();
+    std::fs::write(place.path(&format!("t/_delta_log/{versions:020}.json")), action.to_string()).unwrap();
+}
+
+/// One more file of the table, as another writer may have written it; the action that added it.
+fn add_file(place: &Place, name: &str, rows: &RecordBatch, properties: WriterProperties) -> Value {
+    let path = place.path(&format!("t/{name}"));
+    let mut writer =
+        ArrowWriter::try_new(std::fs::File::create(&path).unwrap(), rows.schema(), Some(properties)).unwrap();
+    writer.write(rows).unwrap();
+    writer.close().unwrap();
+    let at = rows.column_by_name("at").unwrap().as_primitive::<TimestampMicrosecondType>();
+    let text = |micros: Option<i64>| DateTime::from_timestamp_micros(micros.unwrap()).unwrap().to_rfc3339();
+    let stats = json!({
+        "numRecords": rows.num_rows(),
+        "minValues": { "at": text(min(at)) },
+        "maxValues": { "at": text(max(at)) },
+        "nullCount": { "at": 0 },
+    });
+    let add = json!({
+        "path": name, "partitionValues": {}, "size": path.metadata().unwrap().len(),
+        "modificationTime": 1_704_067_200_000_i64, "dataChange": true, "stats": stats.to_string(),
+    });
+    commit(place, &json!({ "add": add }));
+    add
+}
+
 /// A request takes its time; 200 of them one after the other would take 200 times that.
 #[test]
 fn many_small_files_are_a_few_round_trips() {
@@ -137,7 +170,13 @@ fn many_small_files_are_a_few_round_trips() {
     let row = reports[0].refreshed.as_ref().unwrap();
     assert_eq!((row.rows, row.files_read), (20_000, files as i64));
     let of_data = requests.of_data("t");
-    println!("{} requests, depth {}; of data {}, depth {}", requests.count(), requests.depth(), of_data.count(), of_data.depth());
+    println!(
+        "{} requests, depth {}; of data {}, depth {}",
+        requests.count(),
+        requests.depth(),
+        of_data.count(),
+        of_data.depth()
+    );
     for line in requests.lines() {
         println!("  {line}");
     }
@@ -157,7 +196,13 @@ fn large_files_are_read_side_by_side() {
     let (reports, requests) = reader.run();
     assert_eq!(reports[0].refreshed.as_ref().unwrap().files_read, files as i64);
     let of_data = requests.of_data("t");
-    println!("of data {}, depth {}, {} of {} bytes", of_data.count(), of_data.depth(), of_data.bytes(), size(&place, "t"));
+    println!(
+        "of data {}, depth {}, {} of {} bytes",
+        of_data.count(),
+        of_data.depth(),
+        of_data.bytes(),
+        size(&place, "t")
+    );
     // The end, and each of three columns.
     assert!(of_data.count() <= files * 4, "{} requests", of_data.count());
     assert!(of_data.depth() <= 12, "{} round trips", of_data.depth());
@@ -168,40 +213,26 @@ fn large_files_are_read_side_by_side() {
 fn a_window_is_read_from_the_row_groups_that_can_hold_it() {
     let place = Place::new();
     let days: Vec<_> = (1..=10).map(|day| wide(day, 2000, 10)).collect();
-    let all = arrow::compute::concat_batches(&days[0].schema(), &days).unwrap();
-    let folder = place.path("t");
-    std::fs::create_dir_all(&folder).unwrap();
-    let runtime = tokio::runtime::Runtime::new().unwrap();
-    let write = |rows: RecordBatch, is_first: bool| {
-        let builder = DeltaTableBuilder::from_url(Url::from_directory_path(&folder).unwrap()).unwrap();
-        let properties = WriterProperties::builder().set_max_row_group_row_count(Some(2000)).build();
-        runtime.block_on(async {
-            let table = if is_first { builder.build() } else { builder.load().await };
-            let write = table.unwrap().write([rows]).with_writer_properties(properties);
-            write.with_save_mode(SaveMode::Append).await.unwrap();
-        });
-    };
-    write(all, true);
+    let all = concat_batches(&days[0].schema(), &days).unwrap();
+    place.delta("t", &wide(11, 100, 10));
+    let groups = WriterProperties::builder().set_max_row_group_row_count(Some(2000)).build();
+    add_file(&place, "all.parquet", &all, groups.clone());
     // A file of one day, which is deleted again: the day is dirty then.
-    write(wide(5, 500, 10), false);
+    let add = add_file(&place, "five.parquet", &wide(5, 500, 10), groups);
     place.configure(&monitor("m", &["c1", "c2", "c3", "c4", "c5", "c6", "c7", "c8", "c9"]));
-    let reader = Reader::new(&place, Duration::ZERO);
-    reader.run();
-    let log = place.path("t/_delta_log/00000000000000000001.json");
-    let text = std::fs::read_to_string(log).unwrap();
-    let add = text.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
-    let add = add.into_iter().find_map(|line| line.get("add").cloned()).unwrap();
-    let remove = serde_json::json!({ "remove": {
-        "path": add["path"], "deletionTimestamp": 1_704_067_200_000_i64, "dataChange": true,
-        "extendedFileMetadata": true, "partitionValues": {}, "size": add["size"], "stats": add["stats"],
-    }});
-    std::fs::write(place.path("t/_delta_log/00000000000000000002.json"), remove.to_string()).unwrap();
+    Reader::new(&place, Duration::ZERO).run();
+    commit(
+        &place,
+        &json!({ "remove": {
+            "path": add["path"], "deletionTimestamp": 1_704_067_200_000_i64, "dataChange": true,
+            "extendedFileMetadata": true, "partitionValues": {}, "size": add["size"], "stats": add["stats"],
+        }}),
+    );
     let reader = Reader::new(&place, Duration::ZERO);
     let (reports, requests) = reader.run();
     let row = reports[0].refreshed.as_ref().unwrap();
     assert_eq!((row.mode, row.rows, row.windows), (Some("incremental"), 2000, 1));
     let (read, all) = (requests.of_data("t"), size(&place, "t"));
-    println!("{} of {all} bytes", read.bytes());
     // One of ten row groups, and the end of the file.
     assert!(read.bytes() * 5 < all, "{} of {all} bytes", read.bytes());
 }

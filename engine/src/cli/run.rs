@@ -40,7 +40,8 @@ pub(super) async fn execute(engine: &Engine, args: &RunArgs, out: &mut dyn Write
                     let failures = report.failures();
                     print(&report, out)?;
                     if let Some(trouble) = report.refreshed.as_ref().and_then(|row| row.error.clone()) {
-                        let message = format!("{trouble}\nrecorded in the table refreshes; the next run tries it again");
+                        let message =
+                            format!("{trouble}\nrecorded in the table refreshes; the next run tries it again");
                         errors.push((name.clone(), Error::Partial { message }));
                     }
                     if !failures.is_empty() {

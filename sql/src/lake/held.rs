@@ -117,18 +117,7 @@ impl Held {
         is_ahead: bool,
         pending: BoxFuture<'static, Option<Bytes>>,
     ) -> Option<Pending> {
-        let size = range.end - range.start;
-        let mut state = self.lock();
-        if !state.make_room(size, self.limit) {
-            return None;
-        }
-        state.tick += 1;
-        let seen = if is_ahead { None } else { Some(state.tick) };
-        let pending = pending.shared();
-        let block = Block { range, pending: pending.clone(), seen };
-        state.files.entry((Arc::clone(authority), path.clone())).or_default().push(block);
-        state.bytes += size;
-        Some(pending)
+        self.lock().keep((Arc::clone(authority), path.clone()), range, is_ahead, pending, self.limit)
     }
 
     /// A range is going to be read; whoever needs some of it first asks for all of it.
@@ -141,12 +130,25 @@ impl Held {
         }
     }
 
-    /// The announced range that has all of `range` in it; it is the caller's now.
-    pub(super) fn take_announced(&self, authority: &Arc<str>, path: &Path, range: &Range<u64>) -> Option<Range<u64>> {
+    /// Asks for what was announced of a file, if `range` is within it and nobody asked yet: where it begins, and the bytes.
+    /// Where there is no room each asks for what he needs.
+    pub(super) fn ask_announced(
+        &self,
+        authority: &Arc<str>,
+        path: &Path,
+        range: &Range<u64>,
+        is_ahead: bool,
+        request: impl FnOnce(Range<u64>) -> BoxFuture<'static, Option<Bytes>>,
+    ) -> Option<(u64, Pending)> {
         let mut state = self.lock();
         let key = (Arc::clone(authority), path.clone());
         let announced = state.announced.get(&key)?;
-        if announced.start <= range.start && range.end <= announced.end { state.announced.remove(&key) } else { None }
+        if range.start < announced.start || announced.end < range.end {
+            return None;
+        }
+        let announced = state.announced.remove(&key)?;
+        let start = announced.start;
+        Some((start, state.keep(key, announced.clone(), is_ahead, request(announced), self.limit)?))
     }
 
     /// Waits until there is room for so many bytes; at once if there can never be.
@@ -181,6 +183,26 @@ impl Held {
 }
 
 impl State {
+    fn keep(
+        &mut self,
+        key: Key,
+        range: Range<u64>,
+        is_ahead: bool,
+        pending: BoxFuture<'static, Option<Bytes>>,
+        limit: u64,
+    ) -> Option<Pending> {
+        let size = range.end - range.start;
+        if !self.make_room(size, limit) {
+            return None;
+        }
+        self.tick += 1;
+        let seen = if is_ahead { None } else { Some(self.tick) };
+        let pending = pending.shared();
+        self.files.entry(key).or_default().push(Block { range, pending: pending.clone(), seen });
+        self.bytes += size;
+        Some(pending)
+    }
+
     fn remove(&mut self, key: &Key, is_wanted: impl Fn(&Block) -> bool) {
         let Some(blocks) = self.files.get_mut(key) else { return };
         let before: u64 = blocks.iter().map(Block::size).sum();
@@ -237,7 +259,10 @@ mod tests {
         let (start, pending) = held.find(&store, &a, &(10..60)).unwrap();
         assert_eq!((start, pending.await.unwrap().len()), (0, 60));
         assert!(held.keep(&store, &b, 0..60, true, bytes(60)).is_some() && held.find(&store, &a, &(0..1)).is_none());
-        let waiter = { let held = Arc::clone(&held); tokio::spawn(async move { held.wait_for_room(60).await }) };
+        let waiter = {
+            let held = Arc::clone(&held);
+            tokio::spawn(async move { held.wait_for_room(60).await })
+        };
         tokio::task::yield_now().await;
         assert!(!waiter.is_finished());
         let _found = held.find(&store, &b, &(0..1));
@@ -249,9 +274,10 @@ mod tests {
     fn what_is_announced_is_asked_for_once() {
         let (held, store, path) = (Held::new(100), Arc::from("s3://b"), Path::from("a"));
         held.announce(&store, &path, 50..100);
-        assert_eq!(held.take_announced(&store, &path, &(40..60)), None);
-        assert_eq!(held.take_announced(&store, &path, &(92..100)), Some(50..100));
-        assert_eq!(held.take_announced(&store, &path, &(92..100)), None);
+        let ask =
+            |range: Range<u64>| held.ask_announced(&store, &path, &range, true, |_| bytes(50)).map(|found| found.0);
+        assert_eq!((ask(40..60), ask(92..100), ask(92..100)), (None, Some(50), None));
+        assert_eq!(held.find(&store, &path, &(92..100)).map(|found| found.0), Some(50));
     }
 
     #[tokio::test]

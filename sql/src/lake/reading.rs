@@ -11,11 +11,11 @@ use futures::stream::{self, BoxStream};
 use futures::{FutureExt, StreamExt, TryStreamExt};
 use object_store::path::Path;
 use object_store::{
-    CopyOptions, GetOptions, GetRange, GetResult, GetResultPayload, ListResult, MultipartUpload, ObjectMeta, ObjectStore,
-    ObjectStoreExt, PutMultipartOptions, PutOptions, PutPayload, PutResult, RenameOptions, Result,
+    CopyOptions, GetOptions, GetRange, GetResult, GetResultPayload, ListResult, MultipartUpload, ObjectMeta,
+    ObjectStore, ObjectStoreExt, PutMultipartOptions, PutOptions, PutPayload, PutResult, RenameOptions, Result,
 };
 
-use super::held::Held;
+use super::held::{Held, Pending};
 
 /// Ranges with no more between them are read at once. The clients' own limit, 1 MiB, reads whole files where a few
 /// columns of many are wanted; a gap of this size takes less time than a request.
@@ -37,14 +37,8 @@ impl Reading {
 
     /// The bytes of a range, if they are held.
     async fn held(&self, path: &Path, range: &Range<u64>) -> Option<Bytes> {
-        let (start, pending) = match self.held.find(&self.authority, path, range) {
-            Some(found) => found,
-            None => {
-                let announced = self.held.take_announced(&self.authority, path, range)?;
-                let request = request(Arc::clone(&self.inner), path.clone(), announced.clone());
-                (announced.start, self.held.keep(&self.authority, path, announced, false, request)?)
-            }
-        };
+        let found = self.held.find(&self.authority, path, range);
+        let (start, pending) = found.or_else(|| self.ask_announced(path, range, false))?;
         let bytes = pending.await;
         let (from, to) = (usize::try_from(range.start - start).ok()?, usize::try_from(range.end - start).ok()?);
         match bytes.filter(|bytes| bytes.len() >= to) {
@@ -64,13 +58,16 @@ impl Reading {
     /// Fetches what was announced once there is room, unless somebody needed it before.
     pub(crate) async fn read_ahead(&self, path: &Path, range: Range<u64>) {
         self.held.wait_for_room(range.end - range.start).await;
-        let Some(range) = self.held.take_announced(&self.authority, path, &range) else { return };
-        let request = request(Arc::clone(&self.inner), path.clone(), range.clone());
-        if let Some(pending) = self.held.keep(&self.authority, path, range.clone(), true, request)
+        if let Some((start, pending)) = self.ask_announced(path, &range, true)
             && pending.await.is_none()
         {
-            self.held.forget_block(&self.authority, path, range.start);
+            self.held.forget_block(&self.authority, path, start);
         }
+    }
+
+    fn ask_announced(&self, path: &Path, range: &Range<u64>, is_ahead: bool) -> Option<(u64, Pending)> {
+        let ask = |range| request(Arc::clone(&self.inner), path.clone(), range);
+        self.held.ask_announced(&self.authority, path, range, is_ahead, ask)
     }
 
     /// What was read ahead of a file is not wanted any more.
@@ -94,11 +91,7 @@ impl Reading {
 }
 
 /// A request whose failure says nothing: who needs the bytes asks again, and gets an error of his own.
-pub(super) fn request(
-    store: Arc<dyn ObjectStore>,
-    path: Path,
-    range: Range<u64>,
-) -> BoxFuture<'static, Option<Bytes>> {
+fn request(store: Arc<dyn ObjectStore>, path: Path, range: Range<u64>) -> BoxFuture<'static, Option<Bytes>> {
     async move { store.get_range(&path, range).await.ok() }.boxed()
 }
 
@@ -192,11 +185,14 @@ impl ObjectStore for Reading {
             answers.iter().enumerate().filter(|(_, answer)| answer.is_none()).map(|(index, _)| index).collect()
         };
         let missing: Vec<Range<u64>> = wanted(&answers).into_iter().map(|index| ranges[index].clone()).collect();
-        let fetched: Vec<(Range<u64>, Bytes)> = stream::iter(joined(&missing))
-            .map(|range| async move { Ok::<_, object_store::Error>((range.clone(), self.fetch(location, range).await?)) })
-            .buffered(AT_ONCE)
-            .try_collect()
-            .await?;
+        let fetched: Vec<(Range<u64>, Bytes)> =
+            stream::iter(joined(&missing))
+                .map(|range| async move {
+                    Ok::<_, object_store::Error>((range.clone(), self.fetch(location, range).await?))
+                })
+                .buffered(AT_ONCE)
+                .try_collect()
+                .await?;
         for index in wanted(&answers) {
             let range = &ranges[index];
             let of = fetched.iter().find(|(of, _)| of.start <= range.start && range.end <= of.end);

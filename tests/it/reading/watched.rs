@@ -129,7 +129,11 @@ impl Watched {
     }
 
     /// A listing, which costs a request before its first answer.
-    fn listed(&self, prefix: Option<&Path>, list: BoxStream<'static, Result<ObjectMeta>>) -> BoxStream<'static, Result<ObjectMeta>> {
+    fn listed(
+        &self,
+        prefix: Option<&Path>,
+        list: BoxStream<'static, Result<ObjectMeta>>,
+    ) -> BoxStream<'static, Result<ObjectMeta>> {
         let (watch, path) = (self.watch.clone(), prefix.cloned().unwrap_or_default());
         let first = stream::once(async move {
             let started = Instant::now();
