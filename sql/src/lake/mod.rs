@@ -8,11 +8,13 @@
 mod azure;
 mod client;
 mod gcs;
+mod held;
 mod location;
 mod options;
 mod patience;
 mod place;
 mod provider;
+mod reading;
 mod route;
 mod rules;
 mod s3;
@@ -35,13 +37,15 @@ use url::Url;
 
 use crate::{Error, Result};
 
-use location::Location;
-
+pub use held::Sharing;
 pub use location::Service;
 pub use options::{Limits, SignIn, StoreOptions};
 pub use place::{Found, Place};
 pub use trouble::{Access, Trouble, TroubleKind, trouble_in};
 
+use held::Held;
+use location::Location;
+use reading::Reading;
 use route::Router;
 use rules::{Rules, authority};
 use unity::Unity;
@@ -59,8 +63,10 @@ pub struct LakeOptions {
     pub stores: Vec<StoreOptions>,
     /// Below which locations anything may be changed; `None` for everywhere.
     pub writable: Option<Vec<String>>,
-    /// Around the stores.
+    /// Around the stores. A disk with a layer around it is read as a remote store is.
     pub layer: Option<Arc<dyn Layer>>,
+    /// Bytes of files that are kept in memory for readers that come soon; `None` for 256 MiB.
+    pub held: Option<u64>,
 }
 
 impl Debug for LakeOptions {
@@ -79,6 +85,7 @@ pub struct Lake {
     routers: Mutex<HashMap<String, Arc<Router>>>,
     /// Stores that others registered for schemes that are none of ours.
     registered: Mutex<HashMap<String, Arc<dyn ObjectStore>>>,
+    held: Arc<Held>,
 }
 
 impl Debug for Lake {
@@ -94,12 +101,15 @@ impl Lake {
     /// [`Error::Unsupported`] when a writable location is none.
     pub fn new(options: LakeOptions) -> Result<Self> {
         register_log_stores();
-        let rules = Arc::new(Rules::new(options.stores, options.writable.as_deref(), options.layer)?);
+        let held = Arc::new(Held::new(options.held.unwrap_or(held::DEFAULT_LIMIT)));
+        let rules = Rules::new(options.stores, options.writable.as_deref(), options.layer, Arc::clone(&held))?;
+        let rules = Arc::new(rules);
         Ok(Self {
             unity: Unity::new(Arc::clone(&rules)),
             rules,
             routers: Mutex::default(),
             registered: Mutex::default(),
+            held,
         })
     }
 
@@ -152,6 +162,25 @@ impl Lake {
     /// As [`Lake::locate`].
     pub fn sign_in(&self, place: &Place) -> Result<String> {
         Ok(self.rules.reach(place.url().as_str())?.sign_in.clone())
+    }
+
+    /// Until the answer is dropped, bytes of remote files that one scan reads are kept for others that want the same ones
+    /// soon. The numbers of no scan hang on it, nor does one wait for another.
+    #[must_use]
+    pub fn share(&self) -> Sharing {
+        self.held.share()
+    }
+
+    /// Whether each request to a place takes its time, as all do but those to a disk.
+    #[must_use]
+    pub fn is_remote(&self, place: &Place) -> bool {
+        self.rules.reach(place.url().as_str()).is_ok_and(|reached| reached.reading.is_some())
+    }
+
+    /// The store of a file where each request takes its time; `None` for disks.
+    pub(crate) fn remote(&self, store: &Url, path: &object_store::path::Path) -> Option<Arc<Reading>> {
+        let reached = self.rules.reach(&format!("{}/{path}", authority(store))).ok()?;
+        reached.reading.clone()
     }
 
     fn router(&self, url: &Url) -> Arc<dyn ObjectStore> {

@@ -117,6 +117,15 @@ impl Place {
     /// # Errors
     /// When the store does not answer; [`Error::NotATable`] for a folder of files of several kinds.
     pub async fn find(&self) -> Result<Found> {
+        // A disk has folders, empty ones too; a store has names.
+        if let Some(path) = self.on_disk() {
+            return match () {
+                () if path.is_file() => Ok(Found::File),
+                () if !path.is_dir() => Ok(Found::Nothing),
+                () if path.join("_delta_log").is_dir() => Ok(Found::Delta),
+                () => Ok(Found::Folder(self.ending_within().await?.flatten())),
+            };
+        }
         let is_file_by_name = self.ending().is_some();
         if (is_file_by_name || self.service == Service::Web) && self.is_file().await? {
             return Ok(Found::File);
@@ -132,7 +141,6 @@ impl Place {
         match ending {
             Some(ending) => Ok(Found::Folder(ending)),
             None if !is_file_by_name && self.is_file().await? => Ok(Found::File),
-            None if self.on_disk().is_some_and(|path| path.is_dir()) => Ok(Found::Folder(None)),
             None => Ok(Found::Nothing),
         }
     }

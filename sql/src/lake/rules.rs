@@ -7,15 +7,19 @@ use object_store::ObjectStore;
 use url::Url;
 
 use super::Layer;
+use super::held::Held;
 use super::location::{self, Service};
 use super::options::StoreOptions;
 use super::patience::Patience;
 use super::provider;
+use super::reading::Reading;
 use crate::{Error, Result};
 
 /// A store that answers for some URLs.
 pub(super) struct Reached {
     pub(super) store: Arc<dyn ObjectStore>,
+    /// The same store where each request takes its time, for reading ahead; `None` for disks.
+    pub(super) reading: Option<Arc<Reading>>,
     /// Who signs in, in words.
     pub(super) sign_in: String,
 }
@@ -41,6 +45,7 @@ pub(super) struct Rules {
     /// Below which URLs anything may be changed; `None` for everywhere.
     writable: Option<Vec<String>>,
     layer: Option<Arc<dyn Layer>>,
+    held: Arc<Held>,
 }
 
 impl Rules {
@@ -48,6 +53,7 @@ impl Rules {
         blocks: Vec<StoreOptions>,
         writable: Option<&[String]>,
         layer: Option<Arc<dyn Layer>>,
+        held: Arc<Held>,
     ) -> Result<Self> {
         let spelled = |uri: &String| Ok(location::parse(uri)?.url.to_string());
         Ok(Self {
@@ -56,6 +62,7 @@ impl Rules {
             open: Mutex::default(),
             writable: writable.map(|places| places.iter().map(spelled).collect::<Result<_>>()).transpose()?,
             layer,
+            held,
         })
     }
 
@@ -89,7 +96,13 @@ impl Rules {
             None => opened.store,
         };
         let store = Patience::around(store, service, authority, &opened.sign_in, opened.skew, options.limits);
-        Reached { store: Arc::new(store), sign_in: opened.sign_in }
+        let store: Arc<dyn ObjectStore> = Arc::new(store);
+        // On a disk a request costs nothing, and the files lie in the memory of the operating system already.
+        if service == Service::Disk && self.layer.is_none() {
+            return Reached { store, reading: None, sign_in: opened.sign_in };
+        }
+        let reading = Arc::new(Reading::around(store, authority, Arc::clone(&self.held)));
+        Reached { store: Arc::clone(&reading) as _, reading: Some(reading), sign_in: opened.sign_in }
     }
 
     /// What was handed out for the longest prefix of the URL.
@@ -161,6 +174,10 @@ pub(super) fn authority(url: &Url) -> &str {
 mod tests {
     use super::*;
 
+    fn held() -> Arc<Held> {
+        Arc::new(Held::new(0))
+    }
+
     #[test]
     fn a_prefix_ends_where_a_name_ends() {
         assert!(is_below("s3://b/a/t", "s3://b/a") && is_below("s3://b/a", "s3://b/a"));
@@ -179,7 +196,7 @@ mod tests {
             secret: crate::secret::Secret::new("a-long-secret"),
             session_token: None,
         };
-        let rules = Rules::new(vec![outer, inner], None, None).unwrap();
+        let rules = Rules::new(vec![outer, inner], None, None, held()).unwrap();
         assert_eq!(rules.reach("s3://b/private/t").unwrap().sign_in, "anonymously of [store.inner]");
         assert_eq!(rules.reach("s3://b/t").unwrap().sign_in, "access key AKIA of [store.outer]");
         assert!(Arc::ptr_eq(&rules.reach("s3://b/t").unwrap(), &rules.reach("s3://b/u").unwrap()));
@@ -187,7 +204,7 @@ mod tests {
 
     #[test]
     fn what_is_not_ours_is_not_changed() {
-        let rules = Rules::new(Vec::new(), Some(&["s3://dev/out".to_owned()]), None).unwrap();
+        let rules = Rules::new(Vec::new(), Some(&["s3://dev/out".to_owned()]), None, held()).unwrap();
         assert!(rules.check_writable("s3://dev/out/t/f").is_ok());
         for other in ["s3://dev/outer/t", "s3://prod/out/t"] {
             assert!(rules.check_writable(other).unwrap_err().to_string().contains("read-only"), "{other}");

@@ -255,7 +255,7 @@ fn credentials_that_end_during_a_run_are_renewed() {
     // Who could not sign in: only what the catalog hands out opens the store.
     of_lake.sign_in = SignIn::AccountKey(Secret::new("bm8ga2V5IG9mIHRoaXMgYWNjb3VudA=="));
     let lake = LakeOptions { stores: vec![of_catalog, of_lake], ..LakeOptions::default() };
-    let options = SessionOptions { partitions: Some(2), lake };
+    let options = SessionOptions { partitions: Some(2), lake, ..SessionOptions::default() };
     let config = Config::load(&place.path("limno.toml"), &BTreeMap::new()).unwrap();
     let engine = Engine::new(config, Arc::new(SystemClock), Progress::hidden(), &options).unwrap();
     let runtime = tokio::runtime::Runtime::new().unwrap();

@@ -471,7 +471,7 @@ async fn places_that_may_be_changed_are_named_as_in_the_catalog() {
     let server = Server::catalog(move |_| place.clone(), json!({}), HOUR);
     let lake_of = |writable: &str| {
         let stores = vec![server.block(SignIn::Token(Secret::new(TOKEN)))];
-        Lake::new(LakeOptions { stores, writable: Some(vec![writable.to_owned()]), layer: None }).unwrap()
+        Lake::new(LakeOptions { stores, writable: Some(vec![writable.to_owned()]), ..LakeOptions::default() }).unwrap()
     };
     let lake = lake_of("uc://main.risk");
     let read = lake.locate(TABLE, Access::Read).await.unwrap();
