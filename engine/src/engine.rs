@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use datafusion::prelude::SessionContext;
 use futures::{StreamExt, TryStreamExt};
 use limno_sql::executor::LocalExecutor;
-use limno_sql::lake::Lake;
+use limno_sql::lake::{Lake, LakeOptions};
 use limno_sql::session::{self, SessionOptions};
 use limno_sql::source::SourceVersion;
 
@@ -72,12 +72,24 @@ impl Report {
 }
 
 impl Engine {
-    /// An engine over `config`.
+    /// An engine over `config`. Its stores and what it lets be changed come before those of `options`.
     ///
     /// # Errors
     /// When the session cannot be set up.
     pub fn new(config: Config, clock: Arc<dyn Clock>, progress: Progress, options: &SessionOptions) -> Result<Self> {
-        Ok(Self { config, context: session::context(options)?, clock, progress })
+        let lake = LakeOptions {
+            stores: config.stores.iter().chain(&options.lake.stores).cloned().collect(),
+            writable: config.writable.clone().or_else(|| options.lake.writable.clone()),
+            layer: options.lake.layer.clone(),
+        };
+        let context = session::context(&SessionOptions { lake, ..options.clone() })?;
+        Ok(Self { config, context, clock, progress })
+    }
+
+    /// The session in which tables are read and written, over the stores of the configuration.
+    #[must_use]
+    pub const fn context(&self) -> &SessionContext {
+        &self.context
     }
 
     /// The configuration.

@@ -1,5 +1,7 @@
 //! The crate's error, and what it means for the exit code.
 
+use limno_sql::lake::TroubleKind;
+
 use crate::config::{LoadError, Problems};
 
 /// An error of this crate.
@@ -102,6 +104,9 @@ impl Error {
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Config(_) | Self::Load(_) | Self::Usage { .. } => 2,
+            // What no store could make right: the configuration names another place, or none that we know.
+            Self::Sql(limno_sql::Error::ReadOnly { .. } | limno_sql::Error::Unsupported { .. }) => 2,
+            Self::Sql(limno_sql::Error::Access(trouble)) if trouble.kind == TroubleKind::NoConditionalPut => 2,
             Self::Monitors(errors) => errors.iter().map(|(_, error)| error.exit_code()).min().unwrap_or(1),
             _ => 1,
         }

@@ -12,6 +12,7 @@ use arrow::array::{
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimestampMicrosecondType};
 use chrono::{DateTime, Utc};
 use limno_metrics::schema::{timestamp, window_fields};
+use limno_sql::secret::redact;
 
 use super::{AlertMessage, Breach};
 use crate::trigger::TriggerRequest;
@@ -41,7 +42,7 @@ pub enum Status {
     Delivered,
     /// Tried in vain; it stays in the outbox.
     Failed,
-    /// Not called, since the trigger is cooling down.
+    /// Not sent and never will be: the trigger is cooling down, or the environment sends nothing.
     Suppressed,
     /// Given up: no run could ever deliver it.
     Abandoned,
@@ -205,7 +206,7 @@ fn column(name: &str, events: &[Event]) -> ArrayRef {
         "count" => bigint(&|breach| Some(breach.count)),
         "count_cmp" => bigint(&|breach| breach.count_before),
         "target" => string(&|event| event.target.clone()),
-        "detail" => string(&|event| event.detail.clone()),
+        "detail" => string(&|event| event.detail.as_deref().map(|detail| redact(detail).into_owned())),
         _ => string(&|event| event.payload.clone()),
     }
 }

@@ -171,6 +171,9 @@ impl Batch<'_> {
         event.target = Some(trigger.to_owned());
         event.payload = Some(json(&request)?);
         event.detail = is_cooling.then(|| "the trigger is cooling down".to_owned());
+        if !self.config.deliver {
+            (event.status, event.detail) = (Status::Suppressed, Some(silence(self.config)));
+        }
         Ok(event)
     }
 
@@ -190,17 +193,30 @@ impl Batch<'_> {
             triggered: called.to_vec(),
             metric_tables: self.places.named(self.monitor),
             // The mail is read elsewhere: the file by its whole path.
-            sql_hint: sql_hint(
-                &absolute(&self.config.file),
-                self.monitor,
-                breaches.first().map(|breach| breach.column.as_str()),
-            ),
+            sql_hint: sql_hint(&self.file(), self.monitor, breaches.first().map(|breach| breach.column.as_str())),
         };
         let mut event = Event::new(name, &id, Kind::Notification, Status::Pending, self.now);
         event.target = Some(notifier.to_owned());
         event.payload = Some(json(&message)?);
+        if !self.config.deliver {
+            (event.status, event.detail) = (Status::Suppressed, Some(silence(self.config)));
+        }
         Ok(event)
     }
+
+    /// The configuration as an option of the command line names it.
+    fn file(&self) -> String {
+        let file = absolute(&self.config.file);
+        match &self.config.environment {
+            Some(environment) => format!("{file} --env {environment}"),
+            None => file,
+        }
+    }
+}
+
+/// Why nothing is sent.
+fn silence(config: &Config) -> String {
+    format!("environment {} sends nothing (deliver = false)", config.environment.as_deref().unwrap_or_default())
 }
 
 fn json(value: &impl serde::Serialize) -> Result<String> {
@@ -254,7 +270,8 @@ pub struct Attempt {
     pub outcome: Result<String, String>,
 }
 
-/// Delivers everything that is pending, each once; gives the rows that say what came of it.
+/// Delivers everything that is pending, each once; gives the rows that say what came of it. Where the configuration says
+/// that nothing is delivered, nothing is, now and later.
 pub async fn deliver(
     config: &Config,
     monitor: &str,
@@ -264,6 +281,14 @@ pub async fn deliver(
     let (mut events, mut attempts) = (Vec::new(), Vec::new());
     for item in pending {
         let is_call = item.is_call();
+        if !config.deliver {
+            // Put there when this output was still delivered from; a later run does not send it either.
+            let kind = if is_call { Kind::Trigger } else { Kind::Notification };
+            let mut event = Event::new(monitor, &item.alert_id, kind, Status::Suppressed, now);
+            (event.target, event.detail) = (Some(item.target), Some(silence(config)));
+            events.push(event);
+            continue;
+        }
         let (status, outcome) = match send(config, &item).await {
             Ok(detail) => (Status::Delivered, Ok(detail)),
             Err(Failure::Lasting(why)) => (Status::Abandoned, Err(why)),

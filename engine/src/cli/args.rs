@@ -28,9 +28,20 @@ pub struct Args {
     /// The configuration
     #[arg(short, long, global = true, value_name = "FILE", default_value = "limno.toml")]
     pub config: PathBuf,
+    /// The environment, whose limno.NAME.toml is laid over the configuration [env: LIMNO_ENV]
+    #[arg(long, global = true, value_name = "NAME")]
+    pub env: Option<String>,
     /// What to do.
     #[command(subcommand)]
     pub command: Command,
+}
+
+impl Args {
+    /// The environment that was asked for on the command line or in `variable`, the value of `LIMNO_ENV`.
+    #[must_use]
+    pub fn environment(&self, variable: Option<String>) -> Option<String> {
+        self.env.clone().or(variable.filter(|name| !name.is_empty()))
+    }
 }
 
 /// The commands.
@@ -38,15 +49,15 @@ pub struct Args {
 pub enum Command {
     /// Run the whole loop on a small table with a known shift, without any configuration
     Demo(DemoArgs),
-    /// Validate the configuration and reach every table, notifier and trigger, changing nothing
+    /// Validate the configuration and reach every table, notifier and trigger, changing nothing; say who signs in where
     Check(CheckArgs),
     /// Refresh the metric tables once, evaluate the rules, send what is due
     Run(RunArgs),
     /// Drop the states, rows and files that the monitors' retention does not keep
     Vacuum(VacuumArgs),
-    /// Print the drift between two tables or files, without any configuration
+    /// Print the drift between two tables or files; of a configuration, only [store] blocks count
     Compare(CompareArgs),
-    /// Print the profile of one table or file, without any configuration
+    /// Print the profile of one table or file; of a configuration, only [store] blocks count
     Profile(ProfileArgs),
     /// Query the metric tables of the configured monitors
     Sql(SqlArgs),
@@ -66,6 +77,9 @@ pub struct CheckArgs {
     /// The monitors to check; all if none is named
     #[arg(value_name = "MONITOR")]
     pub monitors: Vec<String>,
+    /// Also write a small object into each output, and delete it again
+    #[arg(long)]
+    pub write: bool,
 }
 
 /// `limno run`
@@ -162,7 +176,10 @@ impl LookArgs {
     /// The columns as a monitor would select them. Lines are 0; keys are the flags.
     pub fn selection(&self) -> ColumnSelection {
         let located = |names: &[String], flag: &str| -> Vec<Located<String>> {
-            names.iter().map(|name| Located { value: name.clone(), line: 0, key: flag.to_owned() }).collect()
+            names
+                .iter()
+                .map(|name| Located { value: name.clone(), line: 0, key: flag.to_owned(), overlay: None })
+                .collect()
         };
         ColumnSelection {
             include: (!self.columns.is_empty()).then(|| located(&self.columns, "--columns")),
@@ -355,6 +372,15 @@ mod tests {
         }
         let args = parse("limno check").expect("right");
         assert_eq!(args.config, PathBuf::from("limno.toml"));
+    }
+
+    #[test]
+    fn the_environment_is_named_by_an_option_or_else_a_variable() {
+        let args = parse("limno run --env dev").expect("right");
+        assert_eq!(args.environment(Some("prod".to_owned())).as_deref(), Some("dev"));
+        let args = parse("limno run").expect("right");
+        assert_eq!(args.environment(Some("prod".to_owned())).as_deref(), Some("prod"));
+        assert_eq!(args.environment(Some(String::new())), None);
     }
 
     #[test]

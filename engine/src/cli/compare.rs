@@ -12,6 +12,7 @@ use limno_metrics::binning::Bins;
 use limno_metrics::drift::{ColumnDrift, DriftOptions};
 use limno_metrics::profile::ColumnProfile;
 use limno_metrics::schema::{DRIFT_BASELINE, Shape, drift_schema, profile_schema};
+use limno_sql::lake::LakeOptions;
 
 use super::Outcome;
 use super::args::{CompareArgs, FailOn, LookArgs};
@@ -62,10 +63,10 @@ const WITHOUT_MEANING_INSIDE: [&str; 11] = [
     "refreshed_at",
 ];
 
-pub(super) async fn execute(args: &CompareArgs, out: &mut dyn Write) -> Result<Outcome> {
+pub(super) async fn execute(args: &CompareArgs, lake: &LakeOptions, out: &mut dyn Write) -> Result<Outcome> {
     // Side by side: what of one is done on a single core overlaps with the other.
     let (reference, current) =
-        tokio::try_join!(measure(&args.reference, &args.look), measure(&args.current, &args.look))?;
+        tokio::try_join!(measure(&args.reference, &args.look, lake), measure(&args.current, &args.look, lake))?;
     let batch = compare(&reference, &current, args.bins)?;
     let is_passed = match &args.fail_on {
         Some(limit) => passes(&batch, limit)?,
@@ -79,9 +80,9 @@ pub(super) async fn execute(args: &CompareArgs, out: &mut dyn Write) -> Result<O
 }
 
 /// Measures a table in a task of its own.
-async fn measure(uri: &str, look: &LookArgs) -> Result<Table> {
-    let (uri, look) = (uri.to_owned(), look.clone());
-    let task = tokio::spawn(async move { Table::measure(&uri, &look).await });
+async fn measure(uri: &str, look: &LookArgs, lake: &LakeOptions) -> Result<Table> {
+    let (uri, look, lake) = (uri.to_owned(), look.clone(), lake.clone());
+    let task = tokio::spawn(async move { Table::measure(&uri, &look, &lake).await });
     task.await.map_err(|error| Error::Usage { message: format!("the measurement stopped: {error}") })?
 }
 

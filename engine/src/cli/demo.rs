@@ -15,7 +15,7 @@ use chrono::{DateTime, Datelike};
 use deltalake::protocol::SaveMode;
 use deltalake::{DeltaTableBuilder, DeltaTableError};
 use limno_sql::catalog;
-use limno_sql::session::{self, SessionOptions};
+use limno_sql::session::SessionOptions;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use url::Url;
 
@@ -219,14 +219,14 @@ WHERE kind <> 'breach' AND status <> 'pending' ORDER BY recorded_at, kind";
 
 /// What moved, what fired, what was sent, and where everything is.
 async fn tell(engine: &Engine, folder: &Path, file: &Path, out: &mut dyn Write) -> Result<()> {
-    let context = session::context(&SessionOptions::default())?;
-    tables(engine).register(&context).await?;
+    let context = engine.context();
+    tables(engine).register(context).await?;
     for (title, query) in [
         ("The ten columns that moved most against January, and their worst week:", MOVED),
         ("Alerts of the newest complete week (older weeks are recorded in the table alerts):", FIRED),
         ("Mail and retraining call:", DELIVERED),
     ] {
-        let frame = catalog::query(&context, query).await?;
+        let frame = catalog::query(context, query).await?;
         let schema = Arc::new(frame.schema().as_arrow().clone());
         let batches = frame.collect().await?;
         writeln!(out, "{title}")?;

@@ -1,10 +1,11 @@
-//! What `compare` and `profile` share: one table or file as one state a column, without any configuration.
+//! What `compare` and `profile` share: one table or file as one state a column, by the `[store]` blocks of a configuration alone.
 
 use std::sync::Arc;
 
 use limno_metrics::column::{ColumnKind, ColumnOptions, spark_type_name};
 use limno_metrics::profile::FrozenColumn;
 use limno_sql::executor::LocalExecutor;
+use limno_sql::lake::LakeOptions;
 use limno_sql::plan::{Measure, StateQuery, Within, leaves};
 use limno_sql::session::{self, SessionOptions};
 use limno_sql::source::Source;
@@ -32,8 +33,8 @@ pub(super) struct Table {
 
 impl Table {
     /// Reads and measures the table at `uri`.
-    pub(super) async fn measure(uri: &str, look: &LookArgs) -> Result<Self> {
-        let context = session::context(&SessionOptions::default())?;
+    pub(super) async fn measure(uri: &str, look: &LookArgs, lake: &LakeOptions) -> Result<Self> {
+        let context = session::context(&SessionOptions { lake: lake.clone(), ..SessionOptions::default() })?;
         let source = Source::open(&context, uri).await.map_err(as_usage)?;
         let schema = source.schema();
         let selection = look.selection();

@@ -5,6 +5,7 @@ mod check;
 mod compare;
 mod demo;
 mod files;
+mod log;
 pub mod output;
 mod plan;
 mod profile;
@@ -17,7 +18,6 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use clap::Parser;
-use tracing_subscriber::EnvFilter;
 
 use crate::clock::SystemClock;
 use crate::config::{Config, ProcessEnv};
@@ -25,6 +25,8 @@ use crate::engine::Engine;
 use crate::progress::Progress;
 use crate::{Error, Result};
 use args::{Args, Command};
+use limno_sql::lake::{LakeOptions, Service};
+use limno_sql::secret::redact;
 use limno_sql::session::SessionOptions;
 
 /// How a command ended, beside errors.
@@ -39,9 +41,7 @@ enum Outcome {
 #[must_use]
 pub fn main() -> ExitCode {
     let args = Args::parse();
-    // Logs are for those who ask: RUST_LOG=limno_engine=info.
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("off"));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    log::init();
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return fail(&error.into()),
@@ -63,7 +63,7 @@ fn fail(error: &Error) -> ExitCode {
     }
     let mut stderr = std::io::stderr().lock();
     // Nothing can be said if standard error is gone; the exit code still tells.
-    drop(writeln!(stderr, "error: {}", message(error)));
+    drop(writeln!(stderr, "error: {}", redact(&message(error))));
     ExitCode::from(error.exit_code())
 }
 
@@ -90,15 +90,32 @@ async fn execute(args: Args) -> Result<Outcome> {
         Command::Check(check) => check::execute(&engine(&args)?, check, &mut out).await,
         Command::Run(run) => Box::pin(run::execute(&engine(&args)?, run, &mut out)).await,
         Command::Vacuum(vacuum) => vacuum::execute(&engine(&args)?, vacuum, &mut out).await,
-        Command::Compare(compare) => compare::execute(compare, &mut out).await,
-        Command::Profile(profile) => profile::execute(profile, &mut out).await,
+        Command::Compare(compare) => {
+            compare::execute(compare, &lake(&args, &[&compare.reference, &compare.current])?, &mut out).await
+        }
+        Command::Profile(profile) => profile::execute(profile, &lake(&args, &[&profile.table])?, &mut out).await,
         Command::Sql(sql) => sql::execute(&engine(&args)?, sql, &mut out).await,
     }
 }
 
 fn engine(args: &Args) -> Result<Engine> {
-    let config = Config::load(&args.config, &ProcessEnv)?;
+    let config = Config::load_laid(&args.config, environment(args).as_deref(), &ProcessEnv)?;
     Engine::new(config, Arc::new(SystemClock), Progress::on_terminal(), &SessionOptions::default())
+}
+
+fn environment(args: &Args) -> Option<String> {
+    args.environment(std::env::var("LIMNO_ENV").ok())
+}
+
+/// How tables are reached without a monitor: by the `[store]` blocks of the configuration, if there is one.
+fn lake(args: &Args, uris: &[&str]) -> Result<LakeOptions> {
+    let is_on_disk = |uri: &&str| limno_sql::lake::service_of(uri).is_ok_and(|service| service == Service::Disk);
+    let environment = environment(args);
+    if uris.iter().all(is_on_disk) || (environment.is_none() && !args.config.exists()) {
+        return Ok(LakeOptions::default());
+    }
+    let stores = Config::load_stores(&args.config, environment.as_deref(), &ProcessEnv)?;
+    Ok(LakeOptions { stores, ..LakeOptions::default() })
 }
 
 /// Whether a person reads standard output.

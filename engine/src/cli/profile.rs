@@ -4,6 +4,7 @@ use std::io::Write;
 
 use limno_metrics::profile::ColumnProfile;
 use limno_metrics::schema::{Shape, TABLE_COLUMN, profile_schema};
+use limno_sql::lake::LakeOptions;
 
 use super::Outcome;
 use super::args::ProfileArgs;
@@ -24,8 +25,8 @@ const WITHOUT_MEANING: [&str; 8] = [
     "refreshed_at",
 ];
 
-pub(super) async fn execute(args: &ProfileArgs, out: &mut dyn Write) -> Result<Outcome> {
-    let table = Table::measure(&args.table, &args.look).await?;
+pub(super) async fn execute(args: &ProfileArgs, lake: &LakeOptions, out: &mut dyn Write) -> Result<Outcome> {
+    let table = Table::measure(&args.table, &args.look, lake).await?;
     let batch = profile_batch(&profile_schema(&Shape::default()), &rows(&table), 0)?;
     let batch = without(&batch, &WITHOUT_MEANING)?;
     let options = TableOptions { width: terminal_width(), hide_empty: true };

@@ -2,6 +2,7 @@
 
 use std::io::Write;
 
+use limno_sql::secret::redact;
 use serde_json::{Value, json};
 
 use super::args::RunArgs;
@@ -70,11 +71,9 @@ pub(super) fn select<'a>(engine: &'a Engine, names: &[String]) -> Result<Vec<&'a
 }
 
 fn print(report: &Report, out: &mut dyn Write) -> Result<()> {
-    if is_interactive() {
-        writeln!(out, "{}", sentence(report))?;
-    } else {
-        writeln!(out, "{}", line(report))?;
-    }
+    let text = if is_interactive() { sentence(report) } else { line(report).to_string() };
+    // Answers of receivers and errors of libraries may hold anything.
+    writeln!(out, "{}", redact(&text))?;
     Ok(())
 }
 

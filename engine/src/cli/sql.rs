@@ -3,7 +3,6 @@
 use std::io::Write;
 
 use limno_sql::catalog::{self, MetricTables};
-use limno_sql::session::{self, SessionOptions};
 
 use super::Outcome;
 use super::args::SqlArgs;
@@ -15,9 +14,9 @@ use crate::{Error, Result};
 
 pub(super) async fn execute(engine: &Engine, args: &SqlArgs, out: &mut dyn Write) -> Result<Outcome> {
     let tables = tables(engine);
-    let context = session::context(&SessionOptions::default())?;
-    let registered = tables.register(&context).await?;
-    let frame = catalog::query(&context, &args.query).await.map_err(|error| Error::Usage {
+    let context = engine.context();
+    let registered = tables.register(context).await?;
+    let frame = catalog::query(context, &args.query).await.map_err(|error| Error::Usage {
         message: match registered.as_slice() {
             [] => format!("{error}\n  hint: no metric table was written yet; call limno run first"),
             names => format!("{error}\n  hint: tables are {}", names.join(", ")),

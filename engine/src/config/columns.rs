@@ -79,8 +79,8 @@ impl ColumnSelection {
             for other in &self.max_buckets[..index] {
                 let is_in_doubt = |column: &str| limit.fits(column) && other.fits(column) && !is_named(column);
                 if let Some(column) = first_that(&is_in_doubt) {
-                    let Located { key, line, .. } = &other.columns;
-                    let message = format!("a second limit of {} beside {key} in line {line}", quoted(column));
+                    let (key, stands) = (&other.columns.key, other.columns.stands());
+                    let message = format!("a second limit of {} beside {key} in {stands}", quoted(column));
                     let hint = format!("add its full name, which wins over patterns: {column:?} = N");
                     problems.push(limit.columns.problem(file, message, Some(hint)));
                 }
@@ -92,8 +92,8 @@ impl ColumnSelection {
 
 /// What is wrong with a limit of `column`, which `exact` says has none, and the way out.
 fn limited_and_exact(column: &str, exact: &Located<String>) -> (String, String) {
-    let Located { value, line, key } = exact;
-    let message = format!("{} has no limit according to {} of {key} in line {line}", quoted(column), quoted(value));
+    let (value, key, stands) = (&exact.value, &exact.key, exact.stands());
+    let message = format!("{} has no limit according to {} of {key} in {stands}", quoted(column), quoted(value));
     (message, "leave one of the two out".to_owned())
 }
 

@@ -172,7 +172,7 @@ pub(super) fn read_kind(section: &mut Section<'_>) -> Option<MonitorKind> {
         [first, others @ ..] => {
             for other in others {
                 other.report(
-                    format!("a second kind beside {} in line {}, expected exactly one", first.key, first.line),
+                    format!("a second kind beside {} in {}, expected exactly one", first.key, first.stands()),
                     None,
                 );
             }
@@ -207,11 +207,7 @@ fn read_inference_log(value: &Value<'_>) -> Option<MonitorKind> {
         // The columns of a payload table have names of ours.
         match section.take(name) {
             Some(value) => value.text(),
-            None => Some(Located {
-                value: of_payload.to_owned(),
-                line: section.line,
-                key: format!("{}.{name}", section.key),
-            }),
+            None => Some(section.implied(name, of_payload)),
         }
     };
     let timestamp = role(&mut section, "timestamp", "the column that says when", REQUEST_TIME);
@@ -224,7 +220,7 @@ fn read_inference_log(value: &Value<'_>) -> Option<MonitorKind> {
     let labels = labels_value.as_ref().map(read_labels);
     if let (Some(label), Some(labels)) = (&label_value, &labels_value) {
         labels.report(
-            format!("labels come from a table of their own, and from {} in line {}", label.key, label.line),
+            format!("labels come from a table of their own, and from {} in {}", label.key, label.stands()),
             Some("leave one of the two out".to_owned()),
         );
     }
@@ -235,7 +231,7 @@ fn read_inference_log(value: &Value<'_>) -> Option<MonitorKind> {
         choice(&value, &types)
     });
     if let (Some(class), None) = (&positive_class, &prediction_proba) {
-        section.sink.report(class.line, &class.key, "has a meaning only with prediction_proba", None);
+        section.sink.report_located(class, "has a meaning only with prediction_proba", None);
     }
     let sampling_fraction = section.take("sampling_fraction").and_then(|value| value.text());
     section.finish();

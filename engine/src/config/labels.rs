@@ -2,6 +2,7 @@
 
 use super::Located;
 use super::raw::Value;
+use super::uri::{Use, read_uri};
 
 /// The key `labels` of an inference log: which table tells what was right.
 #[derive(Debug, Clone)]
@@ -20,7 +21,8 @@ pub struct LabelsConfig {
 
 pub(super) fn read_labels(value: &Value<'_>) -> Option<LabelsConfig> {
     let mut section = value.section()?;
-    let table = section.require("table", "the table of labels: a URI or a path").and_then(|value| value.text());
+    let table =
+        section.require("table", "the table of labels: a URI or a path").and_then(|value| read_uri(&value, Use::Table));
     let on =
         section.require("on", "the columns that say which row a label belongs to").and_then(|value| read_on(&value));
     let label = section.require("label", "the column of the labels").and_then(|value| value.text());

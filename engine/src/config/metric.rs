@@ -119,7 +119,7 @@ pub(super) fn read_metrics(value: &Value<'_>, monitor: &str) -> Vec<MetricConfig
         let Some(metric) = read_metric(&item) else { continue };
         if let Some(first) = metrics.iter().find(|known| known.name.value == metric.name.value) {
             let message = format!("{} is already a metric, in line {}", quoted(&metric.name.value), first.name.line);
-            item.sink.report(metric.name.line, &metric.name.key, message, None);
+            item.sink.report_located(&metric.name, message, None);
             continue;
         }
         metrics.push(metric);
@@ -134,11 +134,7 @@ fn read_metric(value: &Value<'_>) -> Option<MetricConfig> {
     let kind =
         section.require("kind", "\"aggregate\", \"derived\" or \"drift\"").and_then(|value| choice(&value, &kinds));
     let columns = match section.take("columns") {
-        None => Some(vec![Located {
-            value: TABLE_COLUMN.to_owned(),
-            line: section.line,
-            key: format!("{}.columns", section.key),
-        }]),
+        None => Some(vec![section.implied("columns", TABLE_COLUMN)]),
         Some(value) => value.some_texts("is empty, so the metric would stand nowhere"),
     };
     let definition = section.require("definition", "an SQL expression").and_then(|value| value.text());

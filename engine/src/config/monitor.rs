@@ -10,12 +10,14 @@ use limno_metrics::binning::Bins;
 
 use super::Located;
 use super::columns::{ColumnSelection, Precision, read_columns, read_precision};
+use super::environment::{Environment, read_output};
 use super::kind::{MonitorKind, read_kind};
 use super::metric::{MetricConfig, names_for_rules, read_metrics};
 use super::problem::{name_hint, quoted};
 use super::raw::{Value, choice};
 use super::retention::{Retention, read_retention};
 use super::rule::{RuleConfig, RuleContext, read_rule};
+use super::uri::{Use, read_uri};
 
 /// What a refresh may take in memory for its states, unless something else is said.
 const DEFAULT_MEMORY: u64 = 2 << 30;
@@ -77,17 +79,18 @@ pub struct MonitorConfig {
 pub(super) struct Known<'a> {
     pub(super) notifiers: &'a [&'a str],
     pub(super) triggers: &'a [&'a str],
+    pub(super) environment: Option<&'a Environment>,
 }
 
 pub(super) fn read_monitor(name: &str, value: &Value<'_>, known: &Known<'_>) -> Option<MonitorConfig> {
     let mut section = value.section()?;
-    let line = section.line;
+    let line = section.at.line;
     let is_named = check_name(name, value);
-    let table = section.require("table", "the table to watch: a URI or a path").and_then(|value| value.text());
-    let output =
-        section.require("output", "the folder of the metric tables: a URI or a path").and_then(|value| value.text());
+    let table =
+        section.require("table", "the table to watch: a URI or a path").and_then(|value| read_uri(&value, Use::Table));
+    let output = read_output(&mut section, known.environment);
     let baseline_value = section.take("baseline");
-    let baseline = baseline_value.as_ref().and_then(Value::text);
+    let baseline = baseline_value.as_ref().and_then(|value| read_uri(value, Use::Table));
     let columns = section.take("columns").and_then(|value| value.section()).map(read_columns);
     let slices = section.take("slices").and_then(|value| value.texts());
     let max_slices = section.take("max_slices").and_then(|value| value.integer(1..=1_000_000_u32));
@@ -285,9 +288,8 @@ fn read_rules(value: &Value<'_>, context: &RuleContext<'_>) -> Vec<RuleConfig> {
     for item in value.items("an array of tables").unwrap_or_default() {
         if let Some(name) = item.declared_name() {
             if let Some(first) = names.iter().find(|known| known.value == name.value) {
-                value.sink.report(
-                    name.line,
-                    &name.key,
+                value.sink.report_located(
+                    &name,
                     format!("{} is already the name of the rule in line {}", quoted(&name.value), first.line),
                     None,
                 );

@@ -140,7 +140,7 @@ pub(super) fn read_notifier(name: &str, value: &Value<'_>, env: &dyn Env) -> Opt
 }
 
 fn read_email(name: &str, mut section: Section<'_>, env: &dyn Env) -> Option<EmailConfig> {
-    let line = section.line;
+    let line = section.at.line;
     let smtp_value =
         section.require("smtp", "the mail server, such as smtp+starttls://mail.example.com:587, or file:FOLDER");
     let smtp = smtp_value.as_ref().and_then(read_smtp);
@@ -217,7 +217,7 @@ fn read_mailbox(value: &Value<'_>) -> Option<String> {
 }
 
 fn read_webhook(name: &str, mut section: Section<'_>, env: &dyn Env) -> Option<WebhookConfig> {
-    let line = section.line;
+    let line = section.at.line;
     let url = section.require("url", "the address to post to, or { env = \"…\" }").and_then(|value| {
         // Many chat systems put the secret into the address itself.
         let text =
@@ -284,7 +284,7 @@ pub(super) fn known_names(value: &Value<'_>, what: &str, names: &[&str]) -> Vec<
     for name in &given {
         if !names.contains(&name.value.as_str()) {
             let hint = name_hint(&name.value, names).unwrap_or_else(|| format!("add a table [{what}.{}]", name.value));
-            value.sink.report(name.line, &name.key, format!("there is no {what} {}", quoted(&name.value)), Some(hint));
+            value.sink.report_located(name, format!("there is no {what} {}", quoted(&name.value)), Some(hint));
         }
     }
     given

@@ -5,9 +5,10 @@
 //! the parsed document through [`Section`] (a table) and [`Value`], which report to one [`Sink`]. A section remembers
 //! which keys it was asked for: those are its valid keys, and the others are reported when it is finished.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::fmt::Display;
 use std::ops::RangeInclusive;
+use std::sync::Arc;
 use std::time::Duration;
 
 use toml::de::{DeTable, DeValue};
@@ -15,47 +16,96 @@ use toml::de::{DeTable, DeValue};
 use super::Located;
 use super::problem::{Problem, Problems, name_hint, nearest, quoted};
 
+/// Where something stands: in which file, and in which line of it, counted from 1.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct At {
+    /// 0 for the configuration itself, 1 for the overlay.
+    file: usize,
+    pub(super) line: usize,
+}
+
+/// One file of a document.
+struct File {
+    name: Arc<str>,
+    /// The offset of its first byte in the document: texts count on, one after the other.
+    start: usize,
+    /// The byte offset in its text at which each line starts.
+    line_starts: Vec<usize>,
+}
+
 /// Where the readers of one document leave the problems that they find.
 pub(super) struct Sink {
-    file: String,
-    /// The byte offset at which each line starts.
-    line_starts: Vec<usize>,
-    problems: RefCell<Vec<Problem>>,
+    files: Vec<File>,
+    problems: RefCell<Vec<(At, Problem)>>,
+    /// Whether it is a problem that a secret is not to be had.
+    needs_secrets: Cell<bool>,
 }
 
 impl Sink {
-    pub(super) fn new(text: &str, file: &str) -> Self {
-        let after_breaks = text.match_indices('\n').map(|(at, _)| at + 1);
-        Self {
-            file: file.to_owned(),
-            line_starts: std::iter::once(0).chain(after_breaks).collect(),
-            problems: RefCell::default(),
+    /// For a document of these texts, each with the name of its file.
+    pub(super) fn new(texts: &[(&str, &str)]) -> Self {
+        let mut start = 0;
+        let mut files = Vec::new();
+        for (text, name) in texts {
+            let after_breaks = text.match_indices('\n').map(|(at, _)| at + 1);
+            let line_starts = std::iter::once(0).chain(after_breaks).collect();
+            files.push(File { name: Arc::from(*name), start, line_starts });
+            // One more, so that the end of a text is not the start of the next.
+            start += text.len() + 1;
         }
+        Self { files, problems: RefCell::default(), needs_secrets: Cell::new(true) }
     }
 
-    /// The line, counted from 1, of a byte offset.
-    pub(super) fn line_of(&self, offset: usize) -> usize {
-        self.line_starts.partition_point(|&start| start <= offset)
+    /// The offset in the document of the first byte of a file.
+    pub(super) fn start_of(&self, file: usize) -> usize {
+        self.files.get(file).map_or(0, |file| file.start)
     }
 
-    pub(super) fn report(&self, line: usize, key: &str, message: impl Into<String>, hint: Option<String>) {
-        self.problems.borrow_mut().push(Problem {
-            file: self.file.clone(),
-            line,
+    /// Where a byte of the document stands.
+    pub(super) fn at(&self, offset: usize) -> At {
+        let file = self.files.partition_point(|file| file.start <= offset).saturating_sub(1);
+        let line = self
+            .files
+            .get(file)
+            .map_or(1, |file| file.line_starts.partition_point(|&start| file.start + start <= offset));
+        At { file, line }
+    }
+
+    /// The overlay's name, if that is where something stands.
+    pub(super) fn overlay(&self, at: At) -> Option<Arc<str>> {
+        let file = self.files.get(at.file).filter(|_| at.file > 0)?;
+        Some(Arc::clone(&file.name))
+    }
+
+    pub(super) fn report(&self, at: At, key: &str, message: impl Into<String>, hint: Option<String>) {
+        let problem = Problem {
+            file: self.files.get(at.file).map(|file| file.name.to_string()).unwrap_or_default(),
+            line: at.line,
             key: key.to_owned(),
             message: message.into(),
             hint,
-        });
+        };
+        self.problems.borrow_mut().push((at, problem));
     }
 
-    /// The problems by line; those of one line stay in the order in which they were found.
+    /// Reports a value whose place is known by now as a [`Located`] only.
+    pub(super) fn report_located<T>(&self, at: &Located<T>, message: impl Into<String>, hint: Option<String>) {
+        self.report(At { file: usize::from(at.overlay.is_some()), line: at.line }, &at.key, message, hint);
+    }
+
+    /// From now on a secret that is not to be had is no problem: nobody will use it.
+    pub(super) fn spare_secrets(&self, are_spared: bool) {
+        self.needs_secrets.set(!are_spared);
+    }
+
+    /// The problems by file and line; those of one line stay in the order in which they were found.
     pub(super) fn into_result(self) -> Result<(), Problems> {
         let mut problems = self.problems.into_inner();
         if problems.is_empty() {
             return Ok(());
         }
-        problems.sort_by_key(|problem| problem.line);
-        Err(Problems(problems))
+        problems.sort_by_key(|(at, _)| *at);
+        Err(Problems(problems.into_iter().map(|(_, problem)| problem).collect()))
     }
 }
 
@@ -64,7 +114,7 @@ pub(super) struct Section<'a> {
     pub(super) sink: &'a Sink,
     /// The full dotted key of the table; empty for the document itself.
     pub(super) key: String,
-    pub(super) line: usize,
+    pub(super) at: At,
     entries: Vec<(&'a str, Value<'a>)>,
     asked: Vec<&'static str>,
     taken: Vec<&'static str>,
@@ -72,20 +122,20 @@ pub(super) struct Section<'a> {
 }
 
 impl<'a> Section<'a> {
-    pub(super) fn new(sink: &'a Sink, key: String, line: usize, table: &'a DeTable<'a>) -> Self {
+    pub(super) fn new(sink: &'a Sink, key: String, at: At, table: &'a DeTable<'a>) -> Self {
         let entries = table
             .iter()
             .map(|(name, value)| {
                 let value = Value {
                     sink,
                     key: join(&key, name.get_ref()),
-                    line: sink.line_of(name.span().start),
+                    at: sink.at(name.span().start),
                     raw: value.get_ref(),
                 };
                 (name.get_ref().as_ref(), value)
             })
             .collect();
-        Self { sink, key, line, entries, asked: Vec::new(), taken: Vec::new(), missing: Vec::new() }
+        Self { sink, key, at, entries, asked: Vec::new(), taken: Vec::new(), missing: Vec::new() }
     }
 
     /// The value of a key that may be there. From now on the key counts as valid in this table.
@@ -113,13 +163,13 @@ impl<'a> Section<'a> {
     /// The entries of a table whose keys the user chooses freely, in the order of their lines.
     pub(super) fn into_entries(self) -> Vec<(&'a str, Value<'a>)> {
         let mut entries = self.entries;
-        entries.sort_by_key(|(_, value)| value.line);
+        entries.sort_by_key(|(_, value)| value.at);
         entries
     }
 
     /// Reports the table as a whole.
     pub(super) fn report(&self, message: impl Into<String>, hint: Option<String>) {
-        self.sink.report(self.line, &self.key, message, hint);
+        self.sink.report(self.at, &self.key, message, hint);
     }
 
     /// Reports each key that nobody asked for, with the nearest one that is valid here, and each required key that is
@@ -142,8 +192,18 @@ impl<'a> Section<'a> {
             if !meant.contains(name) {
                 let key = join(&self.key, name);
                 let message = format!("is missing, expected {expected}");
-                self.sink.report(self.line, &key, message, None);
+                self.sink.report(self.at, &key, message, None);
             }
+        }
+    }
+
+    /// A value that nobody wrote, as if it stood under `name` in this table.
+    pub(super) fn implied(&self, name: &str, value: &str) -> Located<String> {
+        Located {
+            value: value.to_owned(),
+            line: self.at.line,
+            key: join(&self.key, name),
+            overlay: self.sink.overlay(self.at),
         }
     }
 
@@ -159,17 +219,40 @@ impl<'a> Section<'a> {
 pub(super) struct Value<'a> {
     pub(super) sink: &'a Sink,
     pub(super) key: String,
-    pub(super) line: usize,
+    pub(super) at: At,
     raw: &'a DeValue<'a>,
 }
 
 impl<'a> Value<'a> {
     pub(super) fn report(&self, message: impl Into<String>, hint: Option<String>) {
-        self.sink.report(self.line, &self.key, message, hint);
+        self.sink.report(self.at, &self.key, message, hint);
     }
 
     pub(super) fn located<T>(&self, value: T) -> Located<T> {
-        Located { value, line: self.line, key: self.key.clone() }
+        Located { value, line: self.at.line, key: self.key.clone(), overlay: self.sink.overlay(self.at) }
+    }
+
+    /// Reports that a secret is not to be had, where that matters.
+    pub(super) fn report_absent(&self, message: impl Into<String>, hint: Option<String>) {
+        if self.sink.needs_secrets.get() {
+            self.report(message, hint);
+        }
+    }
+
+    /// Whether it stands in the overlay.
+    pub(super) const fn is_of_overlay(&self) -> bool {
+        self.at.file > 0
+    }
+
+    /// `line 3`, and of which file where there are two.
+    pub(super) fn stands(&self) -> String {
+        match self.sink.files.as_slice() {
+            [] | [_] => format!("line {}", self.at.line),
+            files => {
+                let name = files.get(self.at.file).map(|file| file.name.as_ref()).unwrap_or_default();
+                format!("line {} of {name}", self.at.line)
+            }
+        }
     }
 
     /// Reports that the value has another type than expected. The value itself is not shown: it may be a secret.
@@ -302,7 +385,7 @@ impl<'a> Value<'a> {
         let items = array.iter().enumerate().map(|(index, item)| Self {
             sink: self.sink,
             key: format!("{}[{index}]", self.key),
-            line: self.sink.line_of(item.span().start),
+            at: self.sink.at(item.span().start),
             raw: item.get_ref(),
         });
         Some(items.collect())
@@ -338,7 +421,7 @@ impl<'a> Value<'a> {
             self.wrong_type("a table", None);
             return None;
         };
-        Some(Section::new(self.sink, self.key.clone(), self.line, table))
+        Some(Section::new(self.sink, self.key.clone(), self.at, table))
     }
 
     /// The string under `name` in a table, whether or not the table is otherwise right.
@@ -347,10 +430,12 @@ impl<'a> Value<'a> {
             return None;
         };
         let (key, value) = table.get_key_value("name")?;
+        let at = self.sink.at(key.span().start);
         Some(Located {
             value: value.get_ref().as_str()?.to_owned(),
-            line: self.sink.line_of(key.span().start),
+            line: at.line,
             key: join(&self.key, "name"),
+            overlay: self.sink.overlay(at),
         })
     }
 

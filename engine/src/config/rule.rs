@@ -191,7 +191,7 @@ pub(super) struct RuleContext<'a> {
 
 pub(super) fn read_rule(value: &Value<'_>, context: &RuleContext<'_>) -> Option<RuleConfig> {
     let mut section = value.section()?;
-    let line = section.line;
+    let line = section.at.line;
     let name = section.require("name", "a name for the rule").and_then(|value| read_name(&value));
     let metric = section
         .require("metric", "a metric, such as \"population_stability_index\"")
@@ -266,7 +266,7 @@ pub(super) fn read_rule(value: &Value<'_>, context: &RuleContext<'_>) -> Option<
 }
 
 fn section_default_columns(section: &Section<'_>) -> Located<String> {
-    Located { value: "*".to_owned(), line: section.line, key: format!("{}.columns", section.key) }
+    section.implied("columns", "*")
 }
 
 /// A name that goes into tables, mails and job parameters.
@@ -323,7 +323,7 @@ fn read_condition(section: &mut Section<'_>) -> Option<Condition> {
         [first, others @ ..] => {
             for other in others {
                 other.report(
-                    format!("a second condition beside {} in line {}", first.key, first.line),
+                    format!("a second condition beside {} in {}", first.key, first.stands()),
                     Some("write one rule for each condition".to_owned()),
                 );
             }

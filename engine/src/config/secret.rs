@@ -29,8 +29,13 @@ impl Env for BTreeMap<String, String> {
     }
 }
 
-/// Reads `{ env = "NAME" }` or `{ file = "path" }`. `owner` is the name of the notifier or trigger, for hints.
+/// Reads `{ env = "NAME" }` or `{ file = "path" }`. `owner` is the name of the notifier, trigger or store, for hints.
 pub(super) fn read_secret(value: &Value<'_>, owner: &str, env: &dyn Env) -> Option<Secret> {
+    read_reference(value, owner, env).map(Secret::new)
+}
+
+/// As [`read_secret`], of what may be shown.
+pub(super) fn read_reference(value: &Value<'_>, owner: &str, env: &dyn Env) -> Option<String> {
     if value.as_str().is_some() {
         value.report("a secret is never written in the configuration itself", Some(reference_hint(value, owner)));
         return None;
@@ -57,7 +62,7 @@ pub(super) fn read_secret(value: &Value<'_>, owner: &str, env: &dyn Env) -> Opti
     }
 }
 
-fn from_variable(value: &Value<'_>, env: &dyn Env) -> Option<Secret> {
+fn from_variable(value: &Value<'_>, env: &dyn Env) -> Option<String> {
     let name = value.text()?.value;
     if !is_variable_name(&name) {
         // Not repeated in the message: it may be the secret, put in the wrong place.
@@ -68,13 +73,13 @@ fn from_variable(value: &Value<'_>, env: &dyn Env) -> Option<Secret> {
         return None;
     }
     match env.var(&name) {
-        Some(secret) if !secret.trim().is_empty() => Some(Secret::new(secret)),
+        Some(secret) if !secret.trim().is_empty() => Some(secret),
         Some(_) => {
-            value.report(format!("environment variable {} is empty", quoted(&name)), None);
+            value.report_absent(format!("environment variable {} is empty", quoted(&name)), None);
             None
         }
         None => {
-            value.report(
+            value.report_absent(
                 format!("environment variable {} is not set", quoted(&name)),
                 Some(format!("set {name} where limno runs, or use {{ file = \"…\" }}")),
             );
@@ -83,19 +88,19 @@ fn from_variable(value: &Value<'_>, env: &dyn Env) -> Option<Secret> {
     }
 }
 
-fn from_file(value: &Value<'_>) -> Option<Secret> {
+fn from_file(value: &Value<'_>) -> Option<String> {
     let path = value.text()?.value;
     match std::fs::read_to_string(&path) {
         Ok(text) => {
             let secret = text.trim_end_matches(['\r', '\n']);
             if secret.trim().is_empty() {
-                value.report(format!("secret file {} is empty", quoted(&path)), None);
+                value.report_absent(format!("secret file {} is empty", quoted(&path)), None);
                 return None;
             }
-            Some(Secret::new(secret))
+            Some(secret.to_owned())
         }
         Err(error) => {
-            value.report(format!("cannot read secret file {}: {error}", quoted(&path)), None);
+            value.report_absent(format!("cannot read secret file {}: {error}", quoted(&path)), None);
             None
         }
     }

@@ -112,6 +112,7 @@ fn the_example_of_the_manual_is_read_in_full() {
             value: "abfss://ml@account.dfs.core.windows.net/inference/flights".to_owned(),
             line: 2,
             key: "monitor.flights.table".to_owned(),
+            overlay: None,
         }
     );
     assert_eq!(monitor.baseline.as_ref().map(|b| b.line), Some(4));

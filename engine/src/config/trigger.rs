@@ -105,7 +105,7 @@ pub(super) fn read_trigger(name: &str, value: &Value<'_>, env: &dyn Env) -> Opti
 }
 
 fn read_databricks_job(name: &str, mut section: Section<'_>, env: &dyn Env) -> Option<DatabricksJobConfig> {
-    let line = section.line;
+    let line = section.at.line;
     let host = section
         .require("host", "the workspace, such as https://adb-1.azuredatabricks.net")
         .and_then(|value| read_host(&value));
@@ -158,7 +158,7 @@ fn read_parameters(section: Section<'_>) -> BTreeMap<String, String> {
 }
 
 fn read_command(name: &str, mut section: Section<'_>) -> Option<CommandConfig> {
-    let line = section.line;
+    let line = section.at.line;
     let command = section
         .require("command", "the program and its arguments, as an array of strings")
         .and_then(|value| read_words(&value));

@@ -126,7 +126,7 @@ fn with_labels(
     let (rows, told) = (source.schema(), labels.schema());
     for (column, other) in &config.on {
         check_column(column, file, &rows, problems);
-        let named = Located { value: other.clone(), line: column.line, key: column.key.clone() };
+        let named = Located { value: other.clone(), ..column.clone() };
         check_label_column(&named, file, &told, problems);
         if let (Ok(ours), Ok(theirs)) = (rows.field_with_name(&column.value), told.field_with_name(other)) {
             let (ours, theirs) = (ours.data_type(), theirs.data_type());

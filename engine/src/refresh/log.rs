@@ -7,6 +7,7 @@ use std::sync::{Arc, LazyLock};
 use arrow::array::{ArrayRef, Float64Array, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use limno_metrics::schema::timestamp;
+use limno_sql::secret::redact;
 
 use crate::Result;
 
@@ -143,7 +144,7 @@ impl RefreshRow {
             double(self.stages.reading),
             double(self.stages.merging),
             double(self.stages.measuring),
-            string(self.error.as_deref()),
+            string(self.error.as_deref().map(redact).as_deref()),
         ];
         Ok(RecordBatch::try_new(Arc::clone(&SCHEMA), columns)?)
     }

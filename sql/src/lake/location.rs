@@ -93,6 +93,20 @@ pub(super) fn parse(uri: &str) -> Result<Location> {
     }
 }
 
+/// As [`parse`], of what the URIs of a store begin with: a location, or a whole scheme.
+pub(super) fn parse_prefix(prefix: &str) -> Result<(Service, String)> {
+    if let Some(scheme) = prefix.strip_suffix("://") {
+        let scheme = scheme.to_ascii_lowercase();
+        return match Service::of(&scheme) {
+            Some(service) => Ok((service, format!("{scheme}://"))),
+            // Says which are known.
+            None => parse(&format!("{prefix}unknown")).map(|location| (location.service, prefix.to_owned())),
+        };
+    }
+    let location = parse(prefix)?;
+    Ok((location.service, location.url.to_string().trim_end_matches('/').to_owned()))
+}
+
 /// What a service calls the place that holds objects.
 pub(super) const fn container_word(service: Service) -> &'static str {
     match service {
@@ -207,6 +221,25 @@ mod tests {
             assert_eq!(container_in_host(&url).as_str(), moved);
             assert_eq!(container_in_user(&container_in_host(&url)), url);
             assert_eq!(container_in_user(&url), url);
+        }
+    }
+
+    #[test]
+    fn stores_are_named_by_what_their_tables_begin_with() {
+        for (prefix, service, spelled) in [
+            ("s3://", Service::S3, "s3://"),
+            ("abfss://", Service::Azure, "abfss://"),
+            ("uc://Main", Service::Unity, "uc://main"),
+            ("gs://b/a/", Service::Gcs, "gs://b/a"),
+            ("https://acc.dfs.core.windows.net/ml", Service::Azure, "abfss://ml@acc.dfs.core.windows.net"),
+            ("a/path", Service::Disk, ""),
+        ] {
+            let (found, text) = parse_prefix(prefix).unwrap();
+            assert_eq!(found, service, "{prefix}");
+            assert!(spelled.is_empty() || text == spelled, "{text}");
+        }
+        for prefix in ["hdfs://", "hdfs://x", "s3://b?sig=1"] {
+            assert!(parse_prefix(prefix).is_err(), "{prefix}");
         }
     }
 

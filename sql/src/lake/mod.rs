@@ -13,6 +13,7 @@ mod location;
 mod options;
 mod patience;
 mod place;
+mod probe;
 mod provider;
 mod reading;
 mod route;
@@ -76,6 +77,30 @@ impl Debug for LakeOptions {
             .field("writable", &self.writable)
             .finish_non_exhaustive()
     }
+}
+
+/// Which service a location is of.
+///
+/// # Errors
+/// [`Error::Unsupported`] when it is no location that we know; the message shows no signature or password.
+pub fn service_of(uri: &str) -> Result<Service> {
+    Ok(location::parse(uri)?.service)
+}
+
+/// The service of what the URIs of a store begin with, and its one spelling. A whole scheme, such as `s3://`, is good too.
+///
+/// # Errors
+/// As [`service_of`].
+pub fn store_url(url: &str) -> Result<(Service, String)> {
+    location::parse_prefix(url)
+}
+
+/// Whether a location is a place or lies below it.
+///
+/// # Errors
+/// As [`service_of`], for either.
+pub fn lies_below(uri: &str, place: &str) -> Result<bool> {
+    Ok(rules::is_below(location::parse(uri)?.url.as_str(), location::parse(place)?.url.as_str()))
 }
 
 /// Where tables lie, and who signs in there.

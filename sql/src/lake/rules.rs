@@ -158,7 +158,7 @@ fn prefix_of(url: &str) -> String {
 }
 
 /// Whether a URL is a prefix or lies below it. `a/bc` does not lie below `a/b`.
-fn is_below(url: &str, prefix: &str) -> bool {
+pub(super) fn is_below(url: &str, prefix: &str) -> bool {
     let Some(rest) = url.strip_prefix(prefix) else { return false };
     // A table of a catalog, `uc://main.risk.scores`, lies below its schema and its catalog.
     let separators: &[char] = if prefix.starts_with("uc://") { &['.'] } else { &['/'] };
