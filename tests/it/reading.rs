@@ -2,6 +2,7 @@
 #![cfg(test)]
 
 mod watched;
+mod writers;
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
