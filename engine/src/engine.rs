@@ -26,6 +26,8 @@ use crate::{Error, Result};
 const ATTEMPTS: u32 = 20;
 /// Monitors of one table that run at once; each keeps to its own `memory`.
 const TOGETHER: usize = 4;
+/// The least memory for footers, and for what is read ahead.
+const LEAST_SHARE: u64 = 16 << 20;
 
 /// A configuration that can be run.
 #[derive(Clone)]
@@ -77,7 +79,14 @@ impl Engine {
     /// # Errors
     /// When the session cannot be set up.
     pub fn new(config: Config, clock: Arc<dyn Clock>, progress: Progress, options: &SessionOptions) -> Result<Self> {
-        Ok(Self { config, context: session::context(options)?, clock, progress })
+        let mut options = options.clone();
+        // Beside the states, for footers and for what is read ahead: an eighth each of what a monitor may take.
+        if let Some(memory) = config.monitors.iter().map(|monitor| monitor.memory).max() {
+            let share = (memory / 8).max(LEAST_SHARE);
+            options.lake.held.get_or_insert(share);
+            options.footers.get_or_insert(usize::try_from(share).unwrap_or(usize::MAX));
+        }
+        Ok(Self { config, context: session::context(&options)?, clock, progress })
     }
 
     /// The configuration.
