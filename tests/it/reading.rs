@@ -186,7 +186,7 @@ fn many_small_files_are_a_few_round_trips() {
     // One request a file: what is that small is read as a whole.
     assert_eq!((of_data.count(), of_data.files()), (files, files));
     assert!(of_data.depth() <= 12, "{} round trips", of_data.depth());
-    assert!(requests.depth() <= 80, "{} round trips in all", requests.depth());
+    assert!(requests.depth() <= 60, "{} round trips in all", requests.depth());
 }
 
 /// Files that are not small: first their ends, then the columns that are wanted, of several at once.

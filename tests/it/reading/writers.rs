@@ -40,9 +40,8 @@ fn difference(one: &[(String, Value)], other: &[(String, Value)]) -> Vec<String>
     }
     let cells = one.iter().zip(other).flat_map(|((name, one), (_, other))| {
         let one = one.as_object().unwrap();
-        one.iter().filter_map(move |(key, value)| {
-            (other.get(key) != Some(value)).then(|| format!("{name}.{key}: {value} and {}", other[key]))
-        })
+        let differs = move |(key, value): &(&String, &Value)| other.get(*key) != Some(*value);
+        one.iter().filter(differs).map(move |(key, value)| format!("{name}.{key}: {value} and {}", other[key]))
     });
     cells.collect()
 }
@@ -149,7 +148,7 @@ fn wrong_statistics_take_no_rows_from_new_files() {
     std::fs::write(&path, bytes).unwrap();
     let mut stats: Value = serde_json::from_str(add["stats"].as_str().unwrap()).unwrap();
     stats["maxValues"]["at"] = stats["minValues"]["at"].clone();
-    let mut lying = add.clone();
+    let mut lying = add;
     lying["stats"] = json!(stats.to_string());
     commit(&place, &json!({ "add": lying }));
     place.configure(&monitor("m", &["c1", "c2"]));
