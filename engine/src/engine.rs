@@ -26,6 +26,10 @@ use crate::{Error, Result};
 const ATTEMPTS: u32 = 20;
 /// Monitors of one table that run at once; each keeps to its own `memory`.
 const TOGETHER: usize = 4;
+/// Monitors whose tables are opened at once.
+const BOUND_AT_ONCE: usize = 8;
+/// The least memory for footers, and for what is read ahead.
+const LEAST_SHARE: u64 = 16 << 20;
 
 /// A configuration that can be run.
 #[derive(Clone)]
@@ -77,13 +81,16 @@ impl Engine {
     /// # Errors
     /// When the session cannot be set up.
     pub fn new(config: Config, clock: Arc<dyn Clock>, progress: Progress, options: &SessionOptions) -> Result<Self> {
-        let lake = LakeOptions {
-            stores: config.stores.iter().chain(&options.lake.stores).cloned().collect(),
-            writable: config.writable.clone().or_else(|| options.lake.writable.clone()),
-            layer: options.lake.layer.clone(),
-        };
-        let context = session::context(&SessionOptions { lake, ..options.clone() })?;
-        Ok(Self { config, context, clock, progress })
+        let mut options = options.clone();
+        options.lake.stores.splice(0..0, config.stores.iter().cloned());
+        options.lake.writable = config.writable.clone().or(options.lake.writable);
+        // Beside the states, for footers and for what is read ahead: an eighth each of what a monitor may take.
+        if let Some(memory) = config.monitors.iter().map(|monitor| monitor.memory).max() {
+            let share = (memory / 8).max(LEAST_SHARE);
+            options.lake.held.get_or_insert(share);
+            options.footers.get_or_insert(usize::try_from(share).unwrap_or(usize::MAX));
+        }
+        Ok(Self { config, context: session::context(&options)?, clock, progress })
     }
 
     /// The session in which tables are read and written, over the stores of the configuration.
@@ -114,8 +121,12 @@ impl Engine {
     pub async fn bind_all(&self, monitors: &[&MonitorConfig]) -> Result<Vec<(String, Result<BoundMonitor>)>> {
         let mut problems = Vec::new();
         let mut bound = Vec::new();
-        for monitor in monitors {
-            match self.bind(monitor).await {
+        let results = futures::stream::iter(monitors)
+            .map(|monitor| async move { (monitor, self.bind(monitor).await) })
+            .buffered(BOUND_AT_ONCE);
+        let mut results = std::pin::pin!(results);
+        while let Some((monitor, result)) = results.next().await {
+            match result {
                 Err(Error::Config(found)) => problems.extend(found.0),
                 result => bound.push((monitor.name.clone(), result)),
             }
@@ -330,10 +341,11 @@ impl Engine {
         }
         // Vectors and lists, which make up most of a table, are no metric of a rule.
         let without = ["quantiles", "frequent_items", "non_null_columns"];
-        let (Some(profile), Some(drift)) = (
-            store::read_without(&self.context, &places.profile, &without).await?,
-            store::read_without(&self.context, &places.drift, &without).await?,
-        ) else {
+        let (profile, drift) = futures::try_join!(
+            store::read_without(&self.context, &places.profile, &without),
+            store::read_without(&self.context, &places.drift, &without),
+        )?;
+        let (Some(profile), Some(drift)) = (profile, drift) else {
             return Ok(Vec::new());
         };
         let profile = Rows::new(profile, "log_type", monitor.model_id())?;

@@ -22,8 +22,8 @@ impl EvaluationMark {
     /// When a metric table does not open.
     pub async fn of(context: &SessionContext, monitor: &BoundMonitor, places: &Places) -> Result<Self> {
         let version = |table: &OwnTable| table.version().and_then(|version| i64::try_from(version).ok()).unwrap_or(-1);
-        let profile = OwnTable::open(context, &places.profile).await?;
-        let drift = OwnTable::open(context, &places.drift).await?;
+        let (profile, drift) =
+            futures::try_join!(OwnTable::open(context, &places.profile), OwnTable::open(context, &places.drift))?;
         // A table that was removed and made again counts from 0.
         let ids = [profile.id(), drift.id()];
         let rules = format!("{ids:?} {:?}", monitor.config.rules);

@@ -7,6 +7,7 @@
 
 mod azure;
 mod client;
+mod commits;
 mod gcs;
 mod held;
 mod location;

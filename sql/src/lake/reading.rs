@@ -1,4 +1,4 @@
-//! How Parquet files are read from a store where each request takes its time: few requests, many at once.
+//! How files are read from a store where each request takes its time: few requests, many at once.
 
 use std::fmt::{self, Debug, Display, Formatter};
 use std::ops::Range;
@@ -15,6 +15,7 @@ use object_store::{
     ObjectStore, ObjectStoreExt, PutMultipartOptions, PutOptions, PutPayload, PutResult, RenameOptions, Result,
 };
 
+use super::commits::{Commit, Commits, LARGEST, is_commit};
 use super::held::{Held, Pending};
 
 /// Ranges with no more between them are read at once. The clients' own limit, 1 MiB, reads whole files where a few
@@ -23,16 +24,17 @@ const GAP: u64 = 64 << 10;
 /// Requests at once for the ranges of one file.
 const AT_ONCE: usize = 16;
 
-/// A store whose Parquet files are read with few requests, from what is held where it can be.
+/// A store whose Parquet files and Delta logs are read with few requests, from what is held where it can be.
 pub(crate) struct Reading {
     inner: Arc<dyn ObjectStore>,
     authority: Arc<str>,
     held: Arc<Held>,
+    commits: Arc<Commits>,
 }
 
 impl Reading {
     pub(super) fn around(inner: Arc<dyn ObjectStore>, authority: &str, held: Arc<Held>) -> Self {
-        Self { inner, authority: Arc::from(authority), held }
+        Self { inner, authority: Arc::from(authority), held, commits: Arc::default() }
     }
 
     /// The bytes of a range, if they are held.
@@ -48,6 +50,38 @@ impl Reading {
                 None
             }
         }
+    }
+
+    /// A commit of a log.
+    async fn commit(&self, path: &Path, options: GetOptions) -> Result<GetResult> {
+        let commit = match self.commits.find(path) {
+            Some(commit) => commit,
+            None => {
+                let result = self.inner.get_opts(path, options).await?;
+                if result.meta.size > LARGEST {
+                    return Ok(result);
+                }
+                let (meta, attributes) = (result.meta.clone(), result.attributes.clone());
+                let commit = Commit { meta, attributes, bytes: result.bytes().await? };
+                self.commits.keep(commit.clone());
+                commit
+            }
+        };
+        let range = 0..commit.bytes.len() as u64;
+        let payload = GetResultPayload::Stream(stream::once(async move { Ok(commit.bytes) }).boxed());
+        Ok(GetResult { payload, meta: commit.meta, range, attributes: commit.attributes })
+    }
+
+    /// Something is about to change at a path.
+    fn forget_all(&self, path: &Path) {
+        self.held.forget(&self.authority, path);
+        self.commits.forget(path);
+    }
+
+    /// Notes what a listing shows.
+    fn listed(&self, list: BoxStream<'static, Result<ObjectMeta>>) -> BoxStream<'static, Result<ObjectMeta>> {
+        let commits = Arc::clone(&self.commits);
+        list.inspect_ok(move |meta| commits.list(meta)).boxed()
     }
 
     /// A range is going to be read, by [`Self::read_ahead`] or by who needs it before.
@@ -129,7 +163,7 @@ impl Display for Reading {
 #[async_trait]
 impl ObjectStore for Reading {
     async fn put_opts(&self, location: &Path, payload: PutPayload, options: PutOptions) -> Result<PutResult> {
-        self.held.forget(&self.authority, location);
+        self.forget_all(location);
         self.inner.put_opts(location, payload, options).await
     }
 
@@ -138,20 +172,23 @@ impl ObjectStore for Reading {
         location: &Path,
         options: PutMultipartOptions,
     ) -> Result<Box<dyn MultipartUpload>> {
-        self.held.forget(&self.authority, location);
+        self.forget_all(location);
         self.inner.put_multipart_opts(location, options).await
     }
 
     async fn get_opts(&self, location: &Path, options: GetOptions) -> Result<GetResult> {
-        let Some(GetRange::Bounded(range)) = options.range.clone() else {
-            return self.inner.get_opts(location, options).await;
-        };
         let is_plain = !options.head
             && options.version.is_none()
             && options.if_match.is_none()
             && options.if_none_match.is_none()
             && options.if_modified_since.is_none()
             && options.if_unmodified_since.is_none();
+        if is_plain && options.range.is_none() && is_commit(location) {
+            return self.commit(location, options).await;
+        }
+        let Some(GetRange::Bounded(range)) = options.range.clone() else {
+            return self.inner.get_opts(location, options).await;
+        };
         if !is_plain || !is_parquet(location) {
             return self.inner.get_opts(location, options).await;
         }
@@ -210,16 +247,21 @@ impl ObjectStore for Reading {
     }
 
     fn delete_stream(&self, locations: BoxStream<'static, Result<Path>>) -> BoxStream<'static, Result<Path>> {
-        let (held, authority) = (Arc::clone(&self.held), Arc::clone(&self.authority));
-        self.inner.delete_stream(locations.inspect_ok(move |path| held.forget(&authority, path)).boxed())
+        let (held, commits, authority) =
+            (Arc::clone(&self.held), Arc::clone(&self.commits), Arc::clone(&self.authority));
+        let forget = move |path: &Path| {
+            held.forget(&authority, path);
+            commits.forget(path);
+        };
+        self.inner.delete_stream(locations.inspect_ok(forget).boxed())
     }
 
     fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, Result<ObjectMeta>> {
-        self.inner.list(prefix)
+        self.listed(self.inner.list(prefix))
     }
 
     fn list_with_offset(&self, prefix: Option<&Path>, offset: &Path) -> BoxStream<'static, Result<ObjectMeta>> {
-        self.inner.list_with_offset(prefix, offset)
+        self.listed(self.inner.list_with_offset(prefix, offset))
     }
 
     async fn list_with_delimiter(&self, prefix: Option<&Path>) -> Result<ListResult> {
@@ -227,12 +269,13 @@ impl ObjectStore for Reading {
     }
 
     async fn copy_opts(&self, from: &Path, to: &Path, options: CopyOptions) -> Result<()> {
-        self.held.forget(&self.authority, to);
+        self.forget_all(to);
         self.inner.copy_opts(from, to, options).await
     }
 
     async fn rename_opts(&self, from: &Path, to: &Path, options: RenameOptions) -> Result<()> {
-        self.held.forget(&self.authority, to);
+        self.forget_all(from);
+        self.forget_all(to);
         self.inner.rename_opts(from, to, options).await
     }
 }
@@ -245,7 +288,8 @@ mod tests {
     fn close_ranges_are_one_request_and_far_ones_are_not() {
         let far = GAP * 3;
         assert_eq!(joined(&[far..far + 10, 0..10, 20..30]), [0..30, far..far + 10]);
-        assert_eq!(joined(&[0..10, 10 + GAP..20 + GAP]), std::iter::once(0..20 + GAP).collect::<Vec<_>>());
+        let close = joined(&[0..10, 10 + GAP..20 + GAP]);
+        assert_eq!((close.len(), close[0].clone()), (1, 0..20 + GAP));
         assert_eq!(joined(&[0..10, 11 + GAP..20 + GAP]), [0..10, 11 + GAP..20 + GAP]);
         assert_eq!(joined(&[]), []);
     }

@@ -79,18 +79,6 @@ impl Requests {
         self.0.iter()
     }
 
-    /// All but those of data files, in their order, for people.
-    pub(crate) fn lines(&self) -> Vec<String> {
-        let mut requests: Vec<&Request> = self.0.iter().collect();
-        requests.sort_by_key(|request| request.started);
-        let first = requests.first().map(|request| request.started);
-        let line = |request: &&Request| {
-            let at = first.map_or(0, |first| request.started.duration_since(first).as_millis());
-            format!("{at:>5} ms {} {} {}", request.what, request.path, request.bytes)
-        };
-        requests.iter().filter(|request| !request.path.contains("/t/part-")).map(line).collect()
-    }
-
     /// The most requests of which each began after the one before had ended: round trips that were waited for.
     pub(crate) fn depth(&self) -> usize {
         let mut requests: Vec<&Request> = self.0.iter().collect();
