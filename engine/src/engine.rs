@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use datafusion::prelude::SessionContext;
-use futures::TryStreamExt;
+use futures::{StreamExt, TryStreamExt};
 use limno_sql::executor::LocalExecutor;
 use limno_sql::lake::Lake;
 use limno_sql::session::{self, SessionOptions};
@@ -24,6 +24,8 @@ use crate::{Error, Result};
 
 /// How often a step is done again when another writer was faster.
 const ATTEMPTS: u32 = 20;
+/// Monitors of one table that run at once; each keeps to its own `memory`.
+const TOGETHER: usize = 4;
 
 /// A configuration that can be run.
 #[derive(Clone)]
@@ -137,6 +139,9 @@ impl Engine {
     /// here: see [`Report::failures`].
     pub async fn run(&self, monitor: &BoundMonitor, full_refresh: bool) -> Result<Report> {
         let places = Places::of(&monitor.config);
+        let tables = places.named(&monitor.config);
+        let tables: Vec<&str> = tables.iter().map(|(_, uri)| uri.as_str()).collect();
+        Lake::of(&self.context)?.check_created(&tables).await?;
         // Others would only do the same work again; what is right does not hang on it.
         let _lock = Lock::acquire(Lake::of(&self.context)?.as_ref(), &places.lock).await;
         let refreshed = match self.refresh(monitor, &places, full_refresh).await {
@@ -151,6 +156,40 @@ impl Engine {
         }
         let report = self.alert(monitor, &places, self.clock.now()).await?;
         Ok(Report { refreshed, ..report })
+    }
+
+    /// Monitors in groups that are best run at once: those of one table in a store where each request takes its time read
+    /// many of the same bytes, which are then fetched once. The answer holds positions in `monitors`.
+    ///
+    /// # Errors
+    /// When the session has no lake, which would be a defect.
+    pub fn groups(&self, monitors: &[&BoundMonitor]) -> Result<Vec<Vec<usize>>> {
+        let lake = Lake::of(&self.context)?;
+        let mut groups: Vec<Vec<usize>> = Vec::new();
+        for (index, monitor) in monitors.iter().enumerate() {
+            let place = &monitor.source.place;
+            let is_same = |group: &&mut Vec<usize>| monitors[group[0]].source.place.url() == place.url();
+            match groups.iter_mut().find(is_same).filter(|_| lake.is_remote(place)) {
+                Some(group) => group.push(index),
+                None => groups.push(vec![index]),
+            }
+        }
+        Ok(groups)
+    }
+
+    /// Runs monitors of one table as [`Engine::run`] does, a few at once. None hangs on another: one that fails or is
+    /// slow takes nothing from the rest but what it read for them.
+    ///
+    /// # Errors
+    /// Those of each monitor come in its place of the answer.
+    pub async fn run_together(&self, monitors: &[&BoundMonitor], full_refresh: bool) -> Vec<Result<Report>> {
+        let is_shared = monitors.len() > 1;
+        let _shared = Lake::of(&self.context).ok().filter(|_| is_shared).map(|lake| lake.share());
+        futures::stream::iter(monitors)
+            .map(|monitor| Box::pin(self.run(monitor, full_refresh)))
+            .buffered(TOGETHER)
+            .collect()
+            .await
     }
 
     async fn refresh(&self, monitor: &BoundMonitor, places: &Places, full: bool) -> Result<Option<RefreshRow>> {

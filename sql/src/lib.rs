@@ -25,6 +25,7 @@ pub mod functions;
 pub mod lake;
 pub mod payload;
 pub mod plan;
+mod read_ahead;
 pub mod secret;
 pub mod session;
 pub mod source;

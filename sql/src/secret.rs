@@ -30,7 +30,7 @@ impl Secret {
     pub fn new(value: impl Into<String>) -> Self {
         let value: String = value.into();
         let mut known = KNOWN.write().unwrap_or_else(PoisonError::into_inner);
-        let encoded: String = url::form_urlencoded::byte_serialize(value.as_bytes()).collect();
+        let encoded = encoded(&value);
         let decoded: String = url::form_urlencoded::parse(value.as_bytes())
             .filter(|(name, _)| name == "sig")
             .map(|(_, signature)| signature.into_owned())
@@ -58,6 +58,47 @@ impl Debug for Secret {
     }
 }
 
+/// A secret that was handed out for a while. It is struck out of text as long as it is held somewhere, so that a process
+/// that gets a new one every hour does not remember all of them.
+pub(crate) struct Lent(Arc<str>);
+
+/// What is lent, as often as it is.
+static LENT: RwLock<Vec<Arc<str>>> = RwLock::new(Vec::new());
+
+impl Lent {
+    /// Wraps a value that must not be shown.
+    pub(crate) fn new(value: impl Into<Arc<str>>) -> Self {
+        let value: Arc<str> = value.into();
+        LENT.write().unwrap_or_else(PoisonError::into_inner).push(Arc::clone(&value));
+        Self(value)
+    }
+
+    /// The value itself.
+    pub(crate) fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Drop for Lent {
+    fn drop(&mut self) {
+        let mut lent = LENT.write().unwrap_or_else(PoisonError::into_inner);
+        if let Some(at) = lent.iter().position(|value| *value == self.0) {
+            lent.swap_remove(at);
+        }
+    }
+}
+
+impl Debug for Lent {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        f.write_str("***")
+    }
+}
+
+/// A text as it stands in a URL.
+fn encoded(text: &str) -> String {
+    url::form_urlencoded::byte_serialize(text.as_bytes()).collect()
+}
+
 /// The text without any secret that this process knows, and without signatures and tokens as such.
 #[must_use]
 pub fn redact(text: &str) -> Cow<'_, str> {
@@ -65,6 +106,13 @@ pub fn redact(text: &str) -> Cow<'_, str> {
     for secret in KNOWN.read().unwrap_or_else(PoisonError::into_inner).iter() {
         if result.contains(secret.as_str()) {
             result = Cow::Owned(result.replace(secret.as_str(), "***"));
+        }
+    }
+    for secret in LENT.read().unwrap_or_else(PoisonError::into_inner).iter() {
+        for text in [Cow::Borrowed(&**secret), Cow::Owned(encoded(secret))] {
+            if text.len() >= SHORTEST && result.contains(&*text) {
+                result = Cow::Owned(result.replace(&*text, "***"));
+            }
         }
     }
     let Some(made) = MADE.as_ref() else { return result };
@@ -88,6 +136,17 @@ mod tests {
         assert_eq!(format!("{secret:?}"), "***");
         assert_eq!(redact("a p4ss/w0rd+ and p4ss%2Fw0rd%2B"), "a *** and ***");
         assert_eq!(secret.expose(), "p4ss/w0rd+");
+    }
+
+    #[test]
+    fn what_is_lent_is_remembered_as_long_as_it_is_held() {
+        let (first, second) = (Lent::new("l3nt/for+now"), Lent::new("l3nt/for+now"));
+        assert_eq!(format!("{first:?}"), "***");
+        assert_eq!(redact("a l3nt/for+now, l3nt%2Ffor%2Bnow"), "a ***, ***");
+        drop(first);
+        assert_eq!(redact(second.expose()), "***", "the other is still held");
+        drop(second);
+        assert_eq!(redact("l3nt/for+now"), "l3nt/for+now");
     }
 
     #[test]

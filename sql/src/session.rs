@@ -7,6 +7,7 @@ use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use datafusion::prelude::{SessionConfig, SessionContext};
 
 use crate::lake::{Lake, LakeOptions};
+use crate::read_ahead::{ReadAhead, TAIL};
 use crate::{Result, functions};
 
 /// How a session runs.
@@ -16,7 +17,12 @@ pub struct SessionOptions {
     pub partitions: Option<usize>,
     /// How tables are reached.
     pub lake: LakeOptions,
+    /// Bytes that the footers of Parquet files may take, which scans of the same files share; `None` for 256 MiB.
+    pub footers: Option<usize>,
 }
+
+/// The footers of some thousand files of 200 columns.
+const FOOTERS: usize = 256 << 20;
 
 /// A context with our functions registered, that reaches all tables through one [`Lake`].
 ///
@@ -34,11 +40,17 @@ pub fn context(options: &SessionOptions) -> Result<SessionContext> {
     // Strings are interned by our states; views would only be copied once more.
     settings.execution.parquet.schema_force_view_types = false;
     settings.execution.parquet.pushdown_filters = true;
-    let runtime = RuntimeEnvBuilder::new().with_object_store_registry(Arc::clone(&lake) as _).build_arc()?;
+    // Of a file of its own: half a megabyte, which is asked for otherwise, can be more than all columns that are wanted.
+    settings.execution.parquet.metadata_size_hint = usize::try_from(TAIL).ok();
+    let runtime = RuntimeEnvBuilder::new()
+        .with_metadata_cache_limit(options.footers.unwrap_or(FOOTERS))
+        .with_object_store_registry(Arc::clone(&lake) as _)
+        .build_arc()?;
     let state = SessionStateBuilder::new()
-        .with_config(config.with_extension(lake))
+        .with_config(config.with_extension(Arc::clone(&lake)))
         .with_runtime_env(runtime)
         .with_default_features()
+        .with_physical_optimizer_rule(Arc::new(ReadAhead::new(lake)))
         .build();
     let context = SessionContext::new_with_state(state);
     functions::register_all(&context);

@@ -146,8 +146,8 @@ fn a_table_that_is_not_there_is_named() {
     refused_once(&place, &monitor("m", "nowhere", ""), 3, &parts);
     let config = monitor("m", "t.parquet", "baseline = \"~/gone.parquet\"");
     refused_once(&place, &config, 5, &["monitor.m.baseline", "there is nothing at ", "/gone.parquet"]);
-    let config = monitor("m", "t.parquet", "").replace("~/t.parquet", "s3://bucket/t");
-    refused_once(&place, &config, 3, &["monitor.m.table", "s3://bucket/t", "s3:// is not supported yet"]);
+    let config = monitor("m", "t.parquet", "").replace("~/t.parquet", "hdfs://host/t");
+    refused_once(&place, &config, 3, &["monitor.m.table", "hdfs://host/t", "is no place that tables are read from"]);
 }
 
 #[test]

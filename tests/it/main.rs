@@ -9,6 +9,7 @@ mod golden;
 mod histories;
 mod invariance;
 mod peers;
+mod reading;
 mod stories;
 mod support;
 mod support_run;

@@ -22,6 +22,7 @@ mod precision;
 mod retention;
 mod sampling;
 mod schemas;
+mod unity;
 mod windows;
 
 use std::collections::BTreeMap;
@@ -110,7 +111,7 @@ fn write_flights(place: &Place, table: &str, months: u32) {
 }
 
 /// Rows of a metric table without what says when and from which version they were made.
-fn numbers_of(place: &Place, table: &str) -> Vec<String> {
+pub(crate) fn numbers_of(place: &Place, table: &str) -> Vec<String> {
     let rows = place.sql(&format!("SELECT * FROM {table}")).into_iter().map(|mut row| {
         let row = row.as_object_mut().unwrap();
         row.remove("refreshed_at");

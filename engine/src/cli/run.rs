@@ -18,32 +18,41 @@ pub(super) async fn execute(engine: &Engine, args: &RunArgs, out: &mut dyn Write
     if args.plan {
         return plan::execute(engine, &monitors, args.full_refresh, out).await;
     }
-    for (name, bound) in engine.bind_all(&monitors).await? {
-        let result = match bound {
-            Ok(bound) => engine.run(&bound, args.full_refresh).await,
+    let mut bound = Vec::with_capacity(monitors.len());
+    for (name, result) in engine.bind_all(&monitors).await? {
+        match result {
+            Ok(monitor) => bound.push(monitor),
             Err(error) => {
                 engine.record_failure(&name, &error).await;
-                Err(error)
+                errors.push((name, error));
             }
-        };
+        }
+    }
+    let bound: Vec<_> = bound.iter().collect();
+    for group in engine.groups(&bound)? {
+        let group: Vec<_> = group.into_iter().map(|index| bound[index]).collect();
         // One monitor's failure never costs another its refresh.
-        match result {
-            Ok(report) => {
-                has_fired |= report.new_breaches > 0;
-                let failures = report.failures();
-                print(&report, out)?;
-                if let Some(trouble) = report.refreshed.as_ref().and_then(|row| row.error.clone()) {
-                    let message = format!("{trouble}\nrecorded in the table refreshes; the next run tries it again");
-                    errors.push((name.clone(), Error::Partial { message }));
+        for (monitor, result) in group.iter().zip(engine.run_together(&group, args.full_refresh).await) {
+            let name = monitor.config.name.clone();
+            match result {
+                Ok(report) => {
+                    has_fired |= report.new_breaches > 0;
+                    let failures = report.failures();
+                    print(&report, out)?;
+                    if let Some(trouble) = report.refreshed.as_ref().and_then(|row| row.error.clone()) {
+                        let message =
+                            format!("{trouble}\nrecorded in the table refreshes; the next run tries it again");
+                        errors.push((name.clone(), Error::Partial { message }));
+                    }
+                    if !failures.is_empty() {
+                        let lines = failures.join("\n");
+                        let message =
+                            format!("{lines}\nrecorded in the table alerts; the next run tries again what can be");
+                        errors.push((name, Error::Delivery { message }));
+                    }
                 }
-                if !failures.is_empty() {
-                    let lines = failures.join("\n");
-                    let message =
-                        format!("{lines}\nrecorded in the table alerts; the next run tries again what can be");
-                    errors.push((name, Error::Delivery { message }));
-                }
+                Err(error) => errors.push((name, error)),
             }
-            Err(error) => errors.push((name, error)),
         }
     }
     if errors.len() == 1 && monitors.len() == 1 {

@@ -46,13 +46,17 @@ impl Places {
     pub fn of(monitor: &MonitorConfig) -> Self {
         let output = monitor.output.value.trim_end_matches('/');
         let name = &monitor.name;
+        // Tables of a catalog are in a schema, `uc://catalog.schema`, and not in a folder.
+        let separator = if output.starts_with("uc://") { '.' } else { '/' };
+        let table = |table: &str| format!("{output}{separator}{table}");
         Self {
-            profile: format!("{output}/{name}_profile_metrics"),
-            drift: format!("{output}/{name}_drift_metrics"),
-            ledger: format!("{output}/{name}_ledger"),
-            alerts: format!("{output}/{ALERTS}"),
-            refreshes: format!("{output}/{REFRESHES}"),
-            quarantine: format!("{output}/{name}_quarantine"),
+            profile: table(&format!("{name}_profile_metrics")),
+            drift: table(&format!("{name}_drift_metrics")),
+            ledger: table(&format!("{name}_ledger")),
+            alerts: table(ALERTS),
+            refreshes: table(REFRESHES),
+            quarantine: table(&format!("{name}_quarantine")),
+            // A schema holds no files, so there is none to lock; see [`crate::store::Lock`].
             lock: format!("{output}/.{name}.lock"),
         }
     }

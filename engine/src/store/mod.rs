@@ -1,5 +1,6 @@
 //! Metric tables as Delta tables: the one place that writes.
 
+mod bare;
 mod file;
 mod group;
 mod lock;

@@ -18,9 +18,10 @@ use deltalake::protocol::{DeltaOperation, SaveMode};
 use deltalake::table::state::DeltaTableState;
 use deltalake::{DeltaTable, DeltaTableError};
 use limno_sql::lake::{Access, Lake, Place};
-use limno_sql::source::active_files;
+use limno_sql::source::{active_files, is_blank};
 use serde_json::json;
 
+use super::bare::Bare;
 use super::file::FileWriter;
 use crate::{Error, Result};
 
@@ -36,6 +37,11 @@ pub struct OwnTable {
     place: Place,
     table: Option<DeltaTable>,
     files: Vec<OwnFile>,
+    /// Whether another program created the table, with columns of its own, and nobody has written to it yet. It is then
+    /// as good as not there, but for its first commits, on top of which ours come.
+    is_blank: bool,
+    /// The same of a table that was created without columns, which does not even load.
+    bare: Option<Bare>,
 }
 
 /// An active file.
@@ -67,14 +73,21 @@ impl OwnTable {
     /// When a table is there but does not open.
     pub async fn open(context: &SessionContext, uri: &str) -> Result<Self> {
         let place = Lake::of(context)?.locate(uri, Access::Write).await?;
-        let mut own = Self { uri: uri.to_owned(), place, table: None, files: Vec::new() };
+        let mut own = Self { uri: uri.to_owned(), place, table: None, files: Vec::new(), is_blank: false, bare: None };
         if own.place.has_commits().await? {
             let unreadable = |error| limno_sql::Error::of_delta(uri, error);
-            let table = own.place.delta().map_err(unreadable)?.load().await.map_err(unreadable)?;
+            let table = match own.place.delta().map_err(unreadable)?.load().await {
+                Ok(table) => table,
+                Err(error) => {
+                    own.bare = Box::pin(Bare::find(&own.place)).await;
+                    return if own.bare.is_some() { Ok(own) } else { Err(unreadable(error).into()) };
+                }
+            };
             table.update_datafusion_session(&context.state()).map_err(unreadable)?;
             let group = |add: &Add| add.tags.as_ref().and_then(|tags| tags.get(GROUP).cloned().flatten());
             let files = active_files(&table).map_err(unreadable)?;
             own.files = files.into_iter().map(|add| OwnFile { group: group(&add), add }).collect();
+            own.is_blank = Box::pin(is_blank(&table)).await.map_err(unreadable)?;
             own.table = Some(table);
         }
         Ok(own)
@@ -100,7 +113,7 @@ impl OwnTable {
     /// The version that was read; `None` if it was never written.
     #[must_use]
     pub fn version(&self) -> Option<u64> {
-        self.table.as_ref().and_then(DeltaTable::version)
+        self.table.as_ref().filter(|_| !self.is_blank).and_then(DeltaTable::version)
     }
 
     /// The active files.
@@ -121,7 +134,13 @@ impl OwnTable {
         self.table.as_ref()
     }
 
+    /// What was written; `None` if nothing was.
     fn state(&self) -> Option<&DeltaTableState> {
+        self.base().filter(|_| !self.is_blank)
+    }
+
+    /// What a commit goes on top of.
+    fn base(&self) -> Option<&DeltaTableState> {
         self.table.as_ref().and_then(|table| table.snapshot().ok())
     }
 
@@ -207,6 +226,14 @@ impl OwnTable {
     /// [`Error::Write`]; the table is then as it was.
     pub async fn commit(&self, schema: &SchemaRef, changes: Changes) -> Result<Option<u64>> {
         let failed = |source| self.failed(source);
+        if let Some(bare) = &self.bare {
+            let Some(table) = Box::pin(bare.with_columns(&self.place, schema)).await.map_err(failed)? else {
+                return Ok(None);
+            };
+            let (uri, place) = (self.uri.clone(), self.place.clone());
+            let own = Self { uri, place, table: Some(table), files: Vec::new(), is_blank: true, bare: None };
+            return Box::pin(own.commit(schema, changes)).await;
+        }
         let log_store = self.log_store().map_err(failed)?;
         let operation = DeltaOperation::Write {
             mode: if changes.removed.is_empty() { SaveMode::Append } else { SaveMode::Overwrite },
@@ -225,7 +252,7 @@ impl OwnTable {
             .with_cleanup_expired_logs(Some(false))
             .with_application_transactions(transactions.map(|(id, at)| Transaction::new(id, at)).collect());
         let reference =
-            self.state().map(|state| state.snapshot() as &dyn deltalake::kernel::transaction::TableReference);
+            self.base().map(|state| state.snapshot() as &dyn deltalake::kernel::transaction::TableReference);
         let commit = CommitBuilder::from(properties).with_actions(actions).build(reference, log_store, operation);
         match commit.await {
             Ok(done) => {
@@ -260,13 +287,13 @@ impl OwnTable {
         properties: &BTreeMap<&'static str, String>,
     ) -> Result<Vec<Action>, DeltaTableError> {
         let schema: StructType = schema.as_ref().try_into_kernel()?;
-        let Some(state) = self.state() else {
+        let Some(state) = self.base() else {
             let protocol: Protocol = serde_json::from_value(json!({ "minReaderVersion": 1, "minWriterVersion": 2 }))?;
             let metadata = new_metadata(&schema, std::iter::empty::<String>(), properties)?;
             return Ok(vec![Action::Protocol(protocol), Action::Metadata(metadata)]);
         };
         let before = state.metadata();
-        let mut metadata: Metadata = before.clone();
+        let mut metadata: Metadata = if self.is_blank { unpartitioned(before)? } else { before.clone() };
         if before.parse_schema()? != schema {
             metadata = metadata.with_schema(&schema)?;
         }
@@ -277,6 +304,13 @@ impl OwnTable {
         }
         Ok(if metadata == *before { Vec::new() } else { vec![Action::Metadata(metadata)] })
     }
+}
+
+/// The same description of a table whose files are not laid out by columns, as ours are not.
+fn unpartitioned(metadata: &Metadata) -> Result<Metadata, DeltaTableError> {
+    let mut text = serde_json::to_value(metadata)?;
+    text["partitionColumns"] = json!([]);
+    Ok(serde_json::from_value(text)?)
 }
 
 fn removal(add: Add) -> Remove {

@@ -3,54 +3,17 @@
 use std::sync::Arc;
 
 use object_store::ObjectStore;
-use object_store::azure::{AzureConfigKey, MicrosoftAzureBuilder};
+use object_store::azure::{AzureConfigKey, AzureCredentialProvider, MicrosoftAzureBuilder};
 use url::Url;
 
-use super::client::{Connector, client_options, no_retries};
+use super::client::{Connector, Skew, client_options, no_retries};
 use super::options::{SignIn, StoreOptions};
 use super::provider::{Opened, unusable};
 use crate::Result;
 
 /// Opens the container of `url`.
 pub(super) fn open(url: &Url, options: &StoreOptions, is_configured: bool) -> Result<Opened> {
-    let environment = MicrosoftAzureBuilder::from_env();
-    // A block says all that there is to say; the environment speaks only where no block does.
-    let mut builder = match options.sign_in {
-        SignIn::Environment => environment.clone(),
-        _ => MicrosoftAzureBuilder::new(),
-    };
-    let (container, account) = match url.username() {
-        // az://container/path: the account is not in it.
-        "" => (url.host_str().unwrap_or_default(), None),
-        container => (container, url.host_str().and_then(|host| host.split('.').next())),
-    };
-    let account = account
-        .map(str::to_owned)
-        .or_else(|| account_of(options.endpoint.as_ref()?))
-        .or_else(|| environment.get_config_value(&AzureConfigKey::AccountName));
-    let is_emulator = builder.get_config_value(&AzureConfigKey::UseEmulator).is_some_and(|flag| flag == "true");
-    match &account {
-        Some(account) => builder = builder.with_account(account),
-        None if is_emulator => {}
-        None => {
-            return Err(unusable(
-                url,
-                "it names no storage account; write abfss://CONTAINER@ACCOUNT.dfs.core.windows.net/…, or set \
-                 AZURE_STORAGE_ACCOUNT_NAME",
-            ));
-        }
-    }
-    builder = builder.with_container_name(container);
-    let allows_http = options.allows_http() || is_emulator;
-    let client = client_options(options, allows_http).map_err(|message| unusable(url, message))?;
-    let (connector, skew) = Connector::new();
-    builder = builder.with_client_options(client).with_http_connector(connector).with_retry(no_retries());
-    if let Some(endpoint) = &options.endpoint {
-        builder = builder.with_endpoint(endpoint.as_str().trim_end_matches('/').to_owned());
-    }
-    if let Some(authority) = &options.authority {
-        builder = builder.with_authority_host(authority.as_str().trim_end_matches('/'));
-    }
+    let (mut builder, environment, skew) = unsigned(url, options)?;
     let (builder, sign_in) = match &options.sign_in {
         SignIn::Environment => {
             let sign_in = of_environment(&builder);
@@ -96,6 +59,61 @@ pub(super) fn open(url: &Url, options: &StoreOptions, is_configured: bool) -> Re
     let store = builder.build().map_err(|error| unusable(url, error.to_string()))?;
     let sign_in = if is_configured { format!("{sign_in} of [store.{}]", options.name) } else { sign_in };
     Ok(Opened { store: Arc::new(store) as Arc<dyn ObjectStore>, sign_in, skew })
+}
+
+/// Opens the container of `url`, signed by what a catalog hands out.
+pub(super) fn open_as(
+    url: &Url,
+    options: &StoreOptions,
+    credentials: AzureCredentialProvider,
+    sign_in: String,
+) -> Result<Opened> {
+    let (builder, _, skew) = unsigned(url, options)?;
+    let store = builder.with_credentials(credentials).build().map_err(|error| unusable(url, error.to_string()))?;
+    Ok(Opened { store: Arc::new(store) as Arc<dyn ObjectStore>, sign_in, skew })
+}
+
+/// The container of `url` and what the environment says, before anyone signs in.
+fn unsigned(url: &Url, options: &StoreOptions) -> Result<(MicrosoftAzureBuilder, MicrosoftAzureBuilder, Skew)> {
+    let environment = MicrosoftAzureBuilder::from_env();
+    // A block says all that there is to say; the environment speaks only where no block does.
+    let mut builder = match options.sign_in {
+        SignIn::Environment => environment.clone(),
+        _ => MicrosoftAzureBuilder::new(),
+    };
+    let (container, account) = match url.username() {
+        // az://container/path: the account is not in it.
+        "" => (url.host_str().unwrap_or_default(), None),
+        container => (container, url.host_str().and_then(|host| host.split('.').next())),
+    };
+    let account = account
+        .map(str::to_owned)
+        .or_else(|| account_of(options.endpoint.as_ref()?))
+        .or_else(|| environment.get_config_value(&AzureConfigKey::AccountName));
+    let is_emulator = builder.get_config_value(&AzureConfigKey::UseEmulator).is_some_and(|flag| flag == "true");
+    match &account {
+        Some(account) => builder = builder.with_account(account),
+        None if is_emulator => {}
+        None => {
+            return Err(unusable(
+                url,
+                "it names no storage account; write abfss://CONTAINER@ACCOUNT.dfs.core.windows.net/…, or set \
+                 AZURE_STORAGE_ACCOUNT_NAME",
+            ));
+        }
+    }
+    builder = builder.with_container_name(container);
+    let allows_http = options.allows_http() || is_emulator;
+    let client = client_options(options, allows_http).map_err(|message| unusable(url, message))?;
+    let (connector, skew) = Connector::new();
+    builder = builder.with_client_options(client).with_http_connector(connector).with_retry(no_retries());
+    if let Some(endpoint) = &options.endpoint {
+        builder = builder.with_endpoint(endpoint.as_str().trim_end_matches('/').to_owned());
+    }
+    if let Some(authority) = &options.authority {
+        builder = builder.with_authority_host(authority.as_str().trim_end_matches('/'));
+    }
+    Ok((builder, environment, skew))
 }
 
 /// The account at the end of an endpoint such as `http://127.0.0.1:10000/devstoreaccount1`, or at the start of its host.

@@ -3,30 +3,17 @@
 use std::sync::Arc;
 
 use object_store::ObjectStore;
-use object_store::gcp::{GoogleCloudStorageBuilder, GoogleConfigKey};
+use object_store::gcp::{GcpCredentialProvider, GoogleCloudStorageBuilder, GoogleConfigKey};
 use url::Url;
 
-use super::client::{Connector, client_options, no_retries};
+use super::client::{Connector, Skew, client_options, no_retries};
 use super::options::{SignIn, StoreOptions};
 use super::provider::{Opened, unusable};
 use crate::Result;
 
 /// Opens the bucket of `url`.
 pub(super) fn open(url: &Url, options: &StoreOptions, is_configured: bool) -> Result<Opened> {
-    let builder = match options.sign_in {
-        SignIn::Environment => GoogleCloudStorageBuilder::from_env(),
-        _ => GoogleCloudStorageBuilder::new(),
-    };
-    let client = client_options(options, options.allows_http()).map_err(|message| unusable(url, message))?;
-    let (connector, skew) = Connector::new();
-    let mut builder = builder
-        .with_bucket_name(url.host_str().unwrap_or_default())
-        .with_client_options(client)
-        .with_http_connector(connector)
-        .with_retry(no_retries());
-    if let Some(endpoint) = &options.endpoint {
-        builder = builder.with_base_url(endpoint.as_str().trim_end_matches('/'));
-    }
+    let (builder, skew) = unsigned(url, options)?;
     let (builder, sign_in) = match &options.sign_in {
         SignIn::Environment => {
             let sign_in = of_environment(&builder);
@@ -51,6 +38,37 @@ pub(super) fn open(url: &Url, options: &StoreOptions, is_configured: bool) -> Re
     let store = builder.build().map_err(|error| unusable(url, error.to_string()))?;
     let sign_in = if is_configured { format!("{sign_in} of [store.{}]", options.name) } else { sign_in };
     Ok(Opened { store: Arc::new(store) as Arc<dyn ObjectStore>, sign_in, skew })
+}
+
+/// Opens the bucket of `url`, signed by what a catalog hands out.
+pub(super) fn open_as(
+    url: &Url,
+    options: &StoreOptions,
+    credentials: GcpCredentialProvider,
+    sign_in: String,
+) -> Result<Opened> {
+    let (builder, skew) = unsigned(url, options)?;
+    let store = builder.with_credentials(credentials).build().map_err(|error| unusable(url, error.to_string()))?;
+    Ok(Opened { store: Arc::new(store) as Arc<dyn ObjectStore>, sign_in, skew })
+}
+
+/// The bucket of `url`, before anyone signs in.
+fn unsigned(url: &Url, options: &StoreOptions) -> Result<(GoogleCloudStorageBuilder, Skew)> {
+    let builder = match options.sign_in {
+        SignIn::Environment => GoogleCloudStorageBuilder::from_env(),
+        _ => GoogleCloudStorageBuilder::new(),
+    };
+    let client = client_options(options, options.allows_http()).map_err(|message| unusable(url, message))?;
+    let (connector, skew) = Connector::new();
+    let mut builder = builder
+        .with_bucket_name(url.host_str().unwrap_or_default())
+        .with_client_options(client)
+        .with_http_connector(connector)
+        .with_retry(no_retries());
+    if let Some(endpoint) = &options.endpoint {
+        builder = builder.with_base_url(endpoint.as_str().trim_end_matches('/'));
+    }
+    Ok((builder, skew))
 }
 
 /// The address of a service account, which its key names.

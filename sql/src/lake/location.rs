@@ -139,6 +139,29 @@ fn disk(uri: &str, path: &Path) -> Result<Location> {
     Ok(Location { service: Service::Disk, url: trimmed(url) })
 }
 
+/// A URL whose container stands before its host and not in its user part, which scans of Delta tables leave out:
+/// `abfss://ml@account.host` becomes `abfss://ml.account.host`. Names of containers have no dots.
+pub(super) fn container_in_host(url: &Url) -> Url {
+    let mut moved = url.clone();
+    let host = match (url.username(), url.host_str()) {
+        ("", _) | (_, None) => return moved,
+        (container, Some(host)) => format!("{container}.{host}"),
+    };
+    let is_moved = moved.set_username("").is_ok() && moved.set_host(Some(&host)).is_ok();
+    if is_moved { moved } else { url.clone() }
+}
+
+/// The URL that [`container_in_host`] was given. Without a container, a URL of Azure has no dot in its host.
+pub(super) fn container_in_user(url: &Url) -> Url {
+    let mut moved = url.clone();
+    if Service::of(url.scheme()) != Some(Service::Azure) || !url.username().is_empty() {
+        return moved;
+    }
+    let Some((container, host)) = url.host_str().and_then(|host| host.split_once('.')) else { return moved };
+    let is_moved = moved.set_host(Some(host)).is_ok() && moved.set_username(container).is_ok();
+    if is_moved { moved } else { url.clone() }
+}
+
 /// A location as it may be shown: without what could be a signature or a password.
 pub(super) fn shown(uri: &str) -> String {
     match Url::parse(uri) {
@@ -170,6 +193,21 @@ mod tests {
         }
         let folder = parse("/no/such folder/").unwrap();
         assert_eq!((folder.service, folder.url.as_str()), (Service::Disk, "file:///no/such%20folder"));
+    }
+
+    #[test]
+    fn containers_go_into_the_host_and_back() {
+        for (url, moved) in [
+            ("abfss://ml@acc.dfs.core.windows.net/a/b", "abfss://ml.acc.dfs.core.windows.net/a/b"),
+            ("az://ml/a", "az://ml/a"),
+            ("s3://my.bucket/a", "s3://my.bucket/a"),
+            ("file:///a", "file:///a"),
+        ] {
+            let url = Url::parse(url).unwrap();
+            assert_eq!(container_in_host(&url).as_str(), moved);
+            assert_eq!(container_in_user(&container_in_host(&url)), url);
+            assert_eq!(container_in_user(&url), url);
+        }
     }
 
     #[test]

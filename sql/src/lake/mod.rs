@@ -8,15 +8,18 @@
 mod azure;
 mod client;
 mod gcs;
+mod held;
 mod location;
 mod options;
 mod patience;
 mod place;
 mod provider;
+mod reading;
 mod route;
 mod rules;
 mod s3;
 mod trouble;
+mod unity;
 mod web;
 
 use std::collections::HashMap;
@@ -34,13 +37,18 @@ use url::Url;
 
 use crate::{Error, Result};
 
+pub use held::Sharing;
 pub use location::Service;
 pub use options::{Limits, SignIn, StoreOptions};
 pub use place::{Found, Place};
 pub use trouble::{Access, Trouble, TroubleKind, trouble_in};
 
+use held::Held;
+use location::Location;
+use reading::Reading;
 use route::Router;
 use rules::{Rules, authority};
+use unity::Unity;
 
 /// Something around the stores, below all patience: tests put faults there.
 pub trait Layer: Send + Sync {
@@ -55,8 +63,10 @@ pub struct LakeOptions {
     pub stores: Vec<StoreOptions>,
     /// Below which locations anything may be changed; `None` for everywhere.
     pub writable: Option<Vec<String>>,
-    /// Around the stores.
+    /// Around the stores. A disk with a layer around it is read as a remote store is.
     pub layer: Option<Arc<dyn Layer>>,
+    /// Bytes of files that are kept in memory for readers that come soon; `None` for 256 MiB.
+    pub held: Option<u64>,
 }
 
 impl Debug for LakeOptions {
@@ -71,9 +81,11 @@ impl Debug for LakeOptions {
 /// Where tables lie, and who signs in there.
 pub struct Lake {
     rules: Arc<Rules>,
+    unity: Unity,
     routers: Mutex<HashMap<String, Arc<Router>>>,
     /// Stores that others registered for schemes that are none of ours.
     registered: Mutex<HashMap<String, Arc<dyn ObjectStore>>>,
+    held: Arc<Held>,
 }
 
 impl Debug for Lake {
@@ -89,8 +101,16 @@ impl Lake {
     /// [`Error::Unsupported`] when a writable location is none.
     pub fn new(options: LakeOptions) -> Result<Self> {
         register_log_stores();
-        let rules = Rules::new(options.stores, options.writable.as_deref(), options.layer)?;
-        Ok(Self { rules: Arc::new(rules), routers: Mutex::default(), registered: Mutex::default() })
+        let held = Arc::new(Held::new(options.held.unwrap_or(held::DEFAULT_LIMIT)));
+        let rules = Rules::new(options.stores, options.writable.as_deref(), options.layer, Arc::clone(&held))?;
+        let rules = Arc::new(rules);
+        Ok(Self {
+            unity: Unity::new(Arc::clone(&rules)),
+            rules,
+            routers: Mutex::default(),
+            registered: Mutex::default(),
+            held,
+        })
     }
 
     /// The lake of a session.
@@ -107,13 +127,33 @@ impl Lake {
     /// Where a location is. Nothing is asked of an object store yet; a catalog is asked where a table's files are.
     ///
     /// # Errors
-    /// [`Error::Unsupported`] when it is no location that we know, or the way there is not configured right.
-    pub async fn locate(&self, uri: &str, _access: Access) -> Result<Place> {
-        let location = location::parse(uri)?;
+    /// [`Error::Unsupported`] when it is no location that we know, or the way there is not configured right; for a table
+    /// of a catalog, [`Error::Access`] when the catalog does not know it or does not hand out credentials for it, and
+    /// [`Error::NotATable`] for a view and the like.
+    pub async fn locate(&self, uri: &str, access: Access) -> Result<Place> {
+        let location = match location::parse(uri)? {
+            Location { service: Service::Unity, url } => Box::pin(self.unity.locate(&url, access)).await?,
+            location => location,
+        };
         // Who signs in is known before the first request, so that what is missing is said at once.
         self.rules.reach(location.url.as_str())?;
         let store = self.router(&location.url);
         Place::new(uri, location, store)
+    }
+
+    /// Whether the tables at these locations can be written to: where a catalog must know a table first, it does.
+    ///
+    /// # Errors
+    /// One [`Error::Access`] of [`TroubleKind::NoTable`] with the statements that create all tables that are missing; what
+    /// else the catalog says of one of them, as [`Lake::locate`].
+    pub async fn check_created(&self, uris: &[&str]) -> Result<()> {
+        let mut tables = Vec::new();
+        for uri in uris {
+            if let Ok(Location { service: Service::Unity, url }) = location::parse(uri) {
+                tables.push(url);
+            }
+        }
+        Box::pin(self.unity.check_created(&tables)).await
     }
 
     /// Who signs in for a location, in words: `the account key of [store.lake]`.
@@ -122,6 +162,25 @@ impl Lake {
     /// As [`Lake::locate`].
     pub fn sign_in(&self, place: &Place) -> Result<String> {
         Ok(self.rules.reach(place.url().as_str())?.sign_in.clone())
+    }
+
+    /// Until the answer is dropped, bytes of remote files that one scan reads are kept for others that want the same ones
+    /// soon. The numbers of no scan hang on it, nor does one wait for another.
+    #[must_use]
+    pub fn share(&self) -> Sharing {
+        self.held.share()
+    }
+
+    /// Whether each request to a place takes its time, as all do but those to a disk.
+    #[must_use]
+    pub fn is_remote(&self, place: &Place) -> bool {
+        self.rules.reach(place.url().as_str()).is_ok_and(|reached| reached.reading.is_some())
+    }
+
+    /// The store of a file where each request takes its time; `None` for disks.
+    pub(crate) fn remote(&self, store: &Url, path: &object_store::path::Path) -> Option<Arc<Reading>> {
+        let reached = self.rules.reach(&format!("{}/{path}", authority(store))).ok()?;
+        reached.reading.clone()
     }
 
     fn router(&self, url: &Url) -> Arc<dyn ObjectStore> {
@@ -148,6 +207,7 @@ impl ObjectStoreRegistry for Lake {
     }
 
     fn get_store(&self, url: &Url) -> datafusion::error::Result<Arc<dyn ObjectStore>> {
+        let url = &location::container_in_user(url);
         let registered = self.registered.lock().unwrap_or_else(PoisonError::into_inner).get(authority(url)).cloned();
         if let Some(store) = registered {
             return Ok(store);

@@ -10,7 +10,7 @@ use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt};
 use url::Url;
 
-use super::location::{Location, Service};
+use super::location::{Location, Service, container_in_host};
 use crate::{Error, Result};
 
 /// A location, ready to be read or written.
@@ -92,7 +92,7 @@ impl Place {
     /// # Errors
     /// When its URL has no path that can be a table's.
     pub fn delta(&self) -> Result<DeltaTableBuilder, DeltaTableError> {
-        let url = self.folder_url();
+        let url = container_in_host(&self.folder_url());
         Ok(DeltaTableBuilder::from_url(url.clone())?.with_storage_backend(Arc::clone(&self.store), url))
     }
 
@@ -117,6 +117,15 @@ impl Place {
     /// # Errors
     /// When the store does not answer; [`Error::NotATable`] for a folder of files of several kinds.
     pub async fn find(&self) -> Result<Found> {
+        // A disk has folders, empty ones too; a store has names.
+        if let Some(path) = self.on_disk() {
+            return match () {
+                () if path.is_file() => Ok(Found::File),
+                () if !path.is_dir() => Ok(Found::Nothing),
+                () if path.join("_delta_log").is_dir() => Ok(Found::Delta),
+                () => Ok(Found::Folder(self.ending_within().await?.flatten())),
+            };
+        }
         let is_file_by_name = self.ending().is_some();
         if (is_file_by_name || self.service == Service::Web) && self.is_file().await? {
             return Ok(Found::File);
@@ -132,7 +141,6 @@ impl Place {
         match ending {
             Some(ending) => Ok(Found::Folder(ending)),
             None if !is_file_by_name && self.is_file().await? => Ok(Found::File),
-            None if self.on_disk().is_some_and(|path| path.is_dir()) => Ok(Found::Folder(None)),
             None => Ok(Found::Nothing),
         }
     }

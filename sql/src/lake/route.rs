@@ -48,7 +48,12 @@ impl Router {
     fn listed(&self, prefix: Option<&Path>, offset: Option<&Path>) -> BoxStream<'static, Result<ObjectMeta>> {
         match (self.store(prefix), offset) {
             (Ok(store), None) => store.list(prefix),
-            (Ok(store), Some(offset)) => store.list_with_offset(prefix, offset),
+            (Ok(store), Some(offset)) => {
+                // A service that does not know where to start, as Azurite, starts at the first name.
+                let after = offset.clone();
+                let listed = store.list_with_offset(prefix, offset);
+                listed.try_filter(move |found| std::future::ready(found.location > after)).boxed()
+            }
             (Err(error), _) => stream::once(async { Err(error) }).boxed(),
         }
     }

@@ -7,17 +7,30 @@ use object_store::ObjectStore;
 use url::Url;
 
 use super::Layer;
+use super::held::Held;
 use super::location::{self, Service};
 use super::options::StoreOptions;
 use super::patience::Patience;
 use super::provider;
+use super::reading::Reading;
 use crate::{Error, Result};
 
 /// A store that answers for some URLs.
 pub(super) struct Reached {
     pub(super) store: Arc<dyn ObjectStore>,
+    /// The same store where each request takes its time, for reading ahead; `None` for disks.
+    pub(super) reading: Option<Arc<Reading>>,
     /// Who signs in, in words.
     pub(super) sign_in: String,
+}
+
+/// What a catalog handed out.
+struct HandedOut {
+    /// The place of the table's files.
+    prefix: String,
+    reached: Arc<Reached>,
+    /// Whether it may be changed, as the table is below one of the places that may, by its name in the catalog.
+    is_writable: bool,
 }
 
 /// The block, or none for the environment, and the container.
@@ -26,12 +39,13 @@ type Key = (Option<usize>, String);
 /// All that is known of who answers for what.
 pub(super) struct Rules {
     blocks: Vec<StoreOptions>,
-    /// In the order in which they came; what a catalog hands out is of one table.
-    handed_out: Mutex<Vec<(String, Arc<Reached>)>>,
+    /// What a catalog handed out, each for the files of one table.
+    handed_out: Mutex<Vec<HandedOut>>,
     open: Mutex<HashMap<Key, Arc<Reached>>>,
     /// Below which URLs anything may be changed; `None` for everywhere.
     writable: Option<Vec<String>>,
     layer: Option<Arc<dyn Layer>>,
+    held: Arc<Held>,
 }
 
 impl Rules {
@@ -39,6 +53,7 @@ impl Rules {
         blocks: Vec<StoreOptions>,
         writable: Option<&[String]>,
         layer: Option<Arc<dyn Layer>>,
+        held: Arc<Held>,
     ) -> Result<Self> {
         let spelled = |uri: &String| Ok(location::parse(uri)?.url.to_string());
         Ok(Self {
@@ -47,18 +62,15 @@ impl Rules {
             open: Mutex::default(),
             writable: writable.map(|places| places.iter().map(spelled).collect::<Result<_>>()).transpose()?,
             layer,
+            held,
         })
     }
 
     /// The store of a URL in one spelling.
     pub(super) fn reach(&self, url: &str) -> Result<Arc<Reached>> {
-        let handed_out = self.handed_out.lock().unwrap_or_else(PoisonError::into_inner);
-        let longest =
-            handed_out.iter().filter(|(prefix, _)| is_below(url, prefix)).max_by_key(|(prefix, _)| prefix.len());
-        if let Some((_, reached)) = longest {
-            return Ok(Arc::clone(reached));
+        if let Some(reached) = self.handed_out_for(url, |handed_out| Arc::clone(&handed_out.reached)) {
+            return Ok(reached);
         }
-        drop(handed_out);
         let parsed = Url::parse(url)
             .map_err(|error| Error::Unsupported { uri: location::shown(url), message: error.to_string() })?;
         let blocks = self.blocks.iter().enumerate().filter(|(_, block)| is_below(url, &block.url));
@@ -84,20 +96,38 @@ impl Rules {
             None => opened.store,
         };
         let store = Patience::around(store, service, authority, &opened.sign_in, opened.skew, options.limits);
-        Reached { store: Arc::new(store), sign_in: opened.sign_in }
+        let store: Arc<dyn ObjectStore> = Arc::new(store);
+        // On a disk a request costs nothing, and the files lie in the memory of the operating system already.
+        if service == Service::Disk && self.layer.is_none() {
+            return Reached { store, reading: None, sign_in: opened.sign_in };
+        }
+        let reading = Arc::new(Reading::around(store, authority, Arc::clone(&self.held)));
+        Reached { store: Arc::clone(&reading) as _, reading: Some(reading), sign_in: opened.sign_in }
     }
 
-    #[expect(dead_code, reason = "catalogs come next")]
+    /// What was handed out for the longest prefix of the URL.
+    fn handed_out_for<T>(&self, url: &str, what: impl Fn(&HandedOut) -> T) -> Option<T> {
+        let handed_out = self.handed_out.lock().unwrap_or_else(PoisonError::into_inner);
+        let below = handed_out.iter().filter(|handed_out| is_below(url, &handed_out.prefix));
+        below.max_by_key(|handed_out| handed_out.prefix.len()).map(what)
+    }
+
     /// From now on, what lies below this URL is reached by what a catalog handed out.
-    pub(super) fn hand_out(&self, url: &Url, service: Service, opened: provider::Opened, options: &StoreOptions) {
+    pub(super) fn hand_out(
+        &self,
+        url: &Url,
+        service: Service,
+        opened: provider::Opened,
+        options: &StoreOptions,
+        is_writable: bool,
+    ) {
         let reached = Arc::new(self.dressed(service, authority(url), opened, options));
         let mut handed_out = self.handed_out.lock().unwrap_or_else(PoisonError::into_inner);
         let prefix = prefix_of(url.as_str());
-        handed_out.retain(|(known, _)| *known != prefix);
-        handed_out.push((prefix, reached));
+        handed_out.retain(|known| known.prefix != prefix);
+        handed_out.push(HandedOut { prefix, reached, is_writable });
     }
 
-    #[expect(dead_code, reason = "catalogs come next")]
     /// The block of the configuration for a URI.
     pub(super) fn block(&self, url: &str) -> Option<&StoreOptions> {
         self.blocks.iter().filter(|block| is_below(url, &block.url)).max_by_key(|block| block.url.len())
@@ -107,7 +137,10 @@ impl Rules {
     /// When the URL lies outside of all that may be changed.
     pub(super) fn check_writable(&self, url: &str) -> Result<()> {
         match &self.writable {
-            Some(places) if !places.iter().any(|place| is_below(url, place)) => {
+            Some(places)
+                if !places.iter().any(|place| is_below(url, place))
+                    && self.handed_out_for(url, |handed_out| handed_out.is_writable) != Some(true) =>
+            {
                 Err(Error::ReadOnly { uri: location::shown(url), places: places.join(", ") })
             }
             _ => Ok(()),
@@ -141,6 +174,10 @@ pub(super) fn authority(url: &Url) -> &str {
 mod tests {
     use super::*;
 
+    fn held() -> Arc<Held> {
+        Arc::new(Held::new(0))
+    }
+
     #[test]
     fn a_prefix_ends_where_a_name_ends() {
         assert!(is_below("s3://b/a/t", "s3://b/a") && is_below("s3://b/a", "s3://b/a"));
@@ -159,7 +196,7 @@ mod tests {
             secret: crate::secret::Secret::new("a-long-secret"),
             session_token: None,
         };
-        let rules = Rules::new(vec![outer, inner], None, None).unwrap();
+        let rules = Rules::new(vec![outer, inner], None, None, held()).unwrap();
         assert_eq!(rules.reach("s3://b/private/t").unwrap().sign_in, "anonymously of [store.inner]");
         assert_eq!(rules.reach("s3://b/t").unwrap().sign_in, "access key AKIA of [store.outer]");
         assert!(Arc::ptr_eq(&rules.reach("s3://b/t").unwrap(), &rules.reach("s3://b/u").unwrap()));
@@ -167,7 +204,7 @@ mod tests {
 
     #[test]
     fn what_is_not_ours_is_not_changed() {
-        let rules = Rules::new(Vec::new(), Some(&["s3://dev/out".to_owned()]), None).unwrap();
+        let rules = Rules::new(Vec::new(), Some(&["s3://dev/out".to_owned()]), None, held()).unwrap();
         assert!(rules.check_writable("s3://dev/out/t/f").is_ok());
         for other in ["s3://dev/outer/t", "s3://prod/out/t"] {
             assert!(rules.check_writable(other).unwrap_err().to_string().contains("read-only"), "{other}");

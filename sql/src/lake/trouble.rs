@@ -44,6 +44,8 @@ pub enum TroubleKind {
     NoCredential,
     /// There is no such container or bucket.
     NoContainer,
+    /// There is no such table in a catalog.
+    NoTable,
     /// The name of the host leads nowhere, or nobody answers there.
     Unreachable,
     /// The clocks are too far apart for signatures to hold.
@@ -178,6 +180,7 @@ impl Explainer {
                 format!("there is no {word} {container}"),
                 format!("create the {word} or correct its name; limno never creates one"),
             ),
+            TroubleKind::NoTable => ("there is no such table".to_owned(), "check its name".to_owned()),
             TroubleKind::Unreachable => (
                 "nobody answers there".to_owned(),
                 "check the name of the account or host, the network, and the endpoint of the [store] block".to_owned(),

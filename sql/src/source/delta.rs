@@ -5,7 +5,7 @@ use std::sync::Arc;
 use datafusion::catalog::TableProvider;
 use datafusion::prelude::SessionContext;
 use deltalake::kernel::transaction::{PROTOCOL, TransactionError};
-use deltalake::kernel::{Add, Protocol};
+use deltalake::kernel::{Action, Add, Metadata, Protocol};
 use deltalake::{DeltaTable, DeltaTableError};
 
 use super::{Source, SourceVersion};
@@ -49,6 +49,50 @@ fn check_features(uri: &str, protocol: &Protocol) -> Result<()> {
         return Ok(());
     }
     Err(Error::Features { uri: uri.to_owned(), features: features.join(", ") })
+}
+
+/// Whether a table with columns was created, by a statement of SQL or a catalog, and never written: it has no file, and
+/// its newest commit says that it creates the table or gives it its columns.
+///
+/// # Errors
+/// When the log does not read.
+pub async fn is_blank(table: &DeltaTable) -> Result<bool, DeltaTableError> {
+    let Some(version) = table.version().filter(|_| table.snapshot().is_ok_and(|now| now.log_data().num_files() == 0))
+    else {
+        return Ok(false);
+    };
+    let Some(commit) = table.log_store().read_commit_entry(version).await? else { return Ok(false) };
+    Ok(deltalake::logstore::get_actions(version, &commit)?.into_iter().any(|action| match action {
+        Action::CommitInfo(info) => {
+            info.operation.is_some_and(|operation| operation.starts_with("CREATE") || operation == "ADD COLUMNS")
+        }
+        _ => false,
+    }))
+}
+
+/// The newest version and the description of a table without any column, as `CREATE TABLE … USING DELTA LOCATION …`
+/// leaves it; `None` for another. Such a table does not load, since nothing can be read of it.
+///
+/// # Errors
+/// When the log does not read.
+pub async fn without_columns(place: &Place) -> Result<Option<(u64, Metadata)>, DeltaTableError> {
+    let log_store = place.delta()?.build()?.log_store();
+    let newest = log_store.get_latest_version(0).await?;
+    let mut found = None;
+    for version in 0..=newest {
+        // A log that is cut is that of a table with a history.
+        let Some(commit) = log_store.read_commit_entry(version).await? else { return Ok(None) };
+        for action in deltalake::logstore::get_actions(version, &commit)? {
+            match action {
+                Action::Metadata(metadata) => found = Some(metadata),
+                Action::Add(_) => return Ok(None),
+                _ => {}
+            }
+        }
+    }
+    let Some(metadata) = found else { return Ok(None) };
+    let has_columns = metadata.parse_schema()?.fields().next().is_some();
+    Ok((!has_columns).then_some((newest, metadata)))
 }
 
 /// The files that make up a table at the version that was loaded, with their statistics, tags and deletion vectors.

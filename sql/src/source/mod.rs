@@ -20,11 +20,11 @@ use deltalake::DeltaTable;
 use deltalake::kernel::Add;
 use futures::TryStreamExt;
 
-use crate::lake::{Access, Found, Lake, Place};
+use crate::lake::{Access, Found, Lake, Place, TroubleKind};
 use crate::payload::PayloadOptions;
 use crate::{Error, Result};
 
-pub use delta::{active_files, stored_name};
+pub use delta::{active_files, is_blank, stored_name, without_columns};
 pub use labels::{LabelJoin, touched_windows};
 pub use view::View;
 
@@ -105,14 +105,31 @@ impl Source {
         }
     }
 
-    /// Opens a table that we write ourselves: a Delta table, or `None` if nothing was ever committed there. Folders
-    /// and files that a write left behind before its commit are nothing.
+    /// Opens a table that we write ourselves: a Delta table, or `None` if nothing was ever written there. Folders
+    /// and files that a write left behind before its commit are nothing, nor is a table that was only created.
     ///
     /// # Errors
     /// When a table is there but does not open.
     pub async fn open_own(context: &SessionContext, uri: &str) -> Result<Option<Self>> {
-        let place = Lake::of(context)?.locate(uri, Access::Read).await?;
-        if place.has_commits().await? { delta::open(context, place).await.map(Some) } else { Ok(None) }
+        let place = match Lake::of(context)?.locate(uri, Access::Read).await {
+            Ok(place) => place,
+            // The catalog does not know it yet.
+            Err(Error::Access(trouble)) if trouble.kind == TroubleKind::NoTable => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        if !place.has_commits().await? {
+            return Ok(None);
+        }
+        let failed = |error| Error::of_delta(uri, error);
+        let source = match delta::open(context, place.clone()).await {
+            Ok(source) => source,
+            Err(_) if matches!(without_columns(&place).await, Ok(Some(_))) => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        match &source.delta {
+            Some(table) if is_blank(table).await.map_err(failed)? => Ok(None),
+            _ => Ok(Some(source)),
+        }
     }
 
     /// The same Delta table at an earlier version.

@@ -8,7 +8,7 @@ use arrow::array::{ArrayRef, AsArray, RecordBatch};
 use arrow::compute::cast;
 use arrow::datatypes::DataType;
 use chrono::{DateTime, TimeDelta, Utc};
-use datafusion::prelude::{SessionContext, col, lit};
+use datafusion::prelude::{col, lit};
 use limno_engine::clock::FixedClock;
 use limno_engine::config::Config;
 use limno_engine::engine::Engine;
@@ -16,7 +16,7 @@ use limno_engine::monitor::BoundMonitor;
 use limno_engine::progress::Progress;
 use limno_engine::store;
 use limno_fixtures::SplitMix64;
-use limno_sql::session::SessionOptions;
+use limno_sql::session::{self, SessionOptions};
 use parquet::arrow::ArrowWriter;
 
 use super::alike::{Cell, Logical, difference};
@@ -337,7 +337,7 @@ impl<'a> History<'a> {
 
     async fn read(&self, output: &str, table: &str) -> Outcome<Option<RecordBatch>> {
         let uri = self.folder.join(output).join(table);
-        Ok(store::read(&SessionContext::new(), uri.to_str().unwrap()).await?)
+        Ok(store::read(&session::context(&SessionOptions::default())?, uri.to_str().unwrap()).await?)
     }
 }
 

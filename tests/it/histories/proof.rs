@@ -7,8 +7,9 @@ use arrow::array::{
     Array, ArrayRef, AsArray, BinaryArray, Float64Array, Int64Array, ListArray, RecordBatch, StructArray,
 };
 use arrow::datatypes::{DataType, Field, Float64Type, Int64Type};
-use datafusion::prelude::{SessionContext, col, lit};
+use datafusion::prelude::{col, lit};
 use limno_fixtures::SplitMix64;
+use limno_sql::session::{self, SessionOptions};
 use limno_sql::source::Source;
 use tempfile::TempDir;
 
@@ -71,7 +72,7 @@ impl Known {
     /// The ids as the engine reads them; each is there once.
     fn ids(&self) -> BTreeSet<i64> {
         let rows = self.runtime.block_on(async {
-            let context = SessionContext::new();
+            let context = session::context(&SessionOptions::default()).unwrap();
             let source = Source::open(&context, self.lake.folder.to_str().unwrap()).await.unwrap();
             context.read_table(source.provider).unwrap().collect().await.unwrap()
         });

@@ -1,0 +1,21 @@
+# Which Terraform and which provider. Names of arguments are those of azurerm 4.55.
+
+terraform {
+  required_version = ">= 1.9"
+
+  required_providers {
+    azurerm = {
+      source  = "hashicorp/azurerm"
+      version = ">= 4.55, < 5.0"
+    }
+  }
+}
+
+provider "azurerm" {
+  subscription_id = var.subscription_id
+
+  # The storage account takes no shared keys, so the provider must not try to use them either.
+  storage_use_azuread = true
+
+  features {}
+}
