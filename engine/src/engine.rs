@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use datafusion::prelude::SessionContext;
 use futures::{StreamExt, TryStreamExt};
 use limno_sql::executor::LocalExecutor;
-use limno_sql::lake::{Lake, LakeOptions};
+use limno_sql::lake::Lake;
 use limno_sql::session::{self, SessionOptions};
 use limno_sql::source::SourceVersion;
 
