@@ -30,9 +30,15 @@ pub(super) fn open(url: &Url, options: &StoreOptions, is_configured: bool) -> Re
             builder.with_client_secret_authorization(client_id, client_secret.expose(), tenant_id),
             format!("service principal {client_id}"),
         ),
-        SignIn::ManagedIdentity { client_id: None } => (builder, "the managed identity of this machine".to_owned()),
-        SignIn::ManagedIdentity { client_id: Some(id) } => {
-            (builder.with_client_id(id), format!("managed identity {id}"))
+        SignIn::ManagedIdentity { client_id } => {
+            // Where container jobs and app services ask, which is not where machines do.
+            if let Some(endpoint) = environment.get_config_value(&AzureConfigKey::MsiEndpoint) {
+                builder = builder.with_msi_endpoint(endpoint);
+            }
+            match client_id {
+                None => (builder, "the managed identity of this machine".to_owned()),
+                Some(id) => (builder.with_client_id(id), format!("managed identity {id}")),
+            }
         }
         SignIn::WorkloadIdentity => {
             for key in [AzureConfigKey::ClientId, AzureConfigKey::AuthorityId, AzureConfigKey::FederatedTokenFile] {
