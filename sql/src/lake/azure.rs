@@ -6,7 +6,7 @@ use object_store::ObjectStore;
 use object_store::azure::{AzureConfigKey, AzureCredentialProvider, MicrosoftAzureBuilder};
 use url::Url;
 
-use super::client::{Connector, Skew, client_options, no_retries};
+use super::client::{Connector, Skew, client_options, retries};
 use super::options::{SignIn, StoreOptions};
 use super::provider::{Opened, unusable};
 use crate::Result;
@@ -112,7 +112,7 @@ fn unsigned(url: &Url, options: &StoreOptions) -> Result<(MicrosoftAzureBuilder,
     let allows_http = options.allows_http() || is_emulator;
     let client = client_options(options, allows_http).map_err(|message| unusable(url, message))?;
     let (connector, skew) = Connector::new();
-    builder = builder.with_client_options(client).with_http_connector(connector).with_retry(no_retries());
+    builder = builder.with_client_options(client).with_http_connector(connector).with_retry(retries(options.limits));
     if let Some(endpoint) = &options.endpoint {
         builder = builder.with_endpoint(endpoint.as_str().trim_end_matches('/').to_owned());
     }

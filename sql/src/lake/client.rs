@@ -7,7 +7,7 @@ use std::time::Duration;
 use object_store::client::{HttpClient, HttpConnector, ReqwestConnector};
 use object_store::{Certificate, ClientOptions, RetryConfig};
 
-use super::options::StoreOptions;
+use super::options::{Limits, StoreOptions};
 
 /// Seconds by which the service's clock is ahead of ours, as its last answer said; zero as long as there was none.
 #[derive(Debug, Clone, Default)]
@@ -40,9 +40,9 @@ impl HttpConnector for Connector {
     }
 }
 
-/// The clients themselves try once: what is tried again, and how often, is decided in one place for all stores.
-pub(super) fn no_retries() -> RetryConfig {
-    RetryConfig { max_retries: 0, ..RetryConfig::default() }
+/// What a client tries again by itself: server errors, throttling, connections that break, for as long as the limits say.
+pub(super) fn retries(limits: Limits) -> RetryConfig {
+    RetryConfig { retry_timeout: limits.retry_budget, ..RetryConfig::default() }
 }
 
 /// What all clients have in common; the error is a message.

@@ -6,7 +6,7 @@ use object_store::ObjectStore;
 use object_store::gcp::{GcpCredentialProvider, GoogleCloudStorageBuilder, GoogleConfigKey};
 use url::Url;
 
-use super::client::{Connector, Skew, client_options, no_retries};
+use super::client::{Connector, Skew, client_options, retries};
 use super::options::{SignIn, StoreOptions};
 use super::provider::{Opened, unusable};
 use crate::Result;
@@ -64,7 +64,7 @@ fn unsigned(url: &Url, options: &StoreOptions) -> Result<(GoogleCloudStorageBuil
         .with_bucket_name(url.host_str().unwrap_or_default())
         .with_client_options(client)
         .with_http_connector(connector)
-        .with_retry(no_retries());
+        .with_retry(retries(options.limits));
     if let Some(endpoint) = &options.endpoint {
         builder = builder.with_base_url(endpoint.as_str().trim_end_matches('/'));
     }

@@ -11,7 +11,7 @@ use object_store::{CredentialProvider, ObjectStore};
 use tokio::sync::OnceCell;
 use url::Url;
 
-use super::client::{Connector, Skew, client_options, no_retries};
+use super::client::{Connector, Skew, client_options, retries};
 use super::options::{SignIn, StoreOptions};
 use super::provider::{Opened, unusable};
 use crate::Result;
@@ -78,7 +78,7 @@ fn unsigned(url: &Url, options: &StoreOptions) -> Result<(AmazonS3Builder, Amazo
         .with_bucket_name(url.host_str().unwrap_or_default())
         .with_client_options(client)
         .with_http_connector(connector)
-        .with_retry(no_retries())
+        .with_retry(retries(options.limits))
         .with_virtual_hosted_style_request(endpoint.is_none() && !options.path_style);
     if let Some(region) = region {
         builder = builder.with_region(region);

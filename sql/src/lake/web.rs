@@ -6,7 +6,7 @@ use object_store::ObjectStore;
 use object_store::http::HttpBuilder;
 use url::Url;
 
-use super::client::{Connector, client_options, no_retries};
+use super::client::{Connector, client_options, retries};
 use super::options::{SignIn, StoreOptions};
 use super::provider::{Opened, unusable};
 use crate::Result;
@@ -22,7 +22,7 @@ pub(super) fn open(url: &Url, options: &StoreOptions) -> Result<Opened> {
         .with_url(&url[..url::Position::BeforePath])
         .with_client_options(client)
         .with_http_connector(connector)
-        .with_retry(no_retries())
+        .with_retry(retries(options.limits))
         .build()
         .map_err(|error| unusable(url, error.to_string()))?;
     Ok(Opened { store: Arc::new(store) as Arc<dyn ObjectStore>, sign_in: "anonymously".to_owned(), skew })
