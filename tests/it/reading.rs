@@ -189,6 +189,27 @@ fn many_small_files_are_a_few_round_trips() {
     assert!(requests.depth() <= 60, "{} round trips in all", requests.depth());
 }
 
+/// Each commit of a log is asked for once, and not after the one before.
+#[test]
+fn a_long_log_is_a_few_round_trips() {
+    let place = Place::new();
+    place.delta("t", &wide(1, 100, 3));
+    place.configure(&monitor("m", &["c1", "c2"]));
+    Reader::new(&place, Duration::ZERO).run();
+    for day in 2..=50 {
+        add_file(&place, &format!("{day}.parquet"), &wide(day, 100, 3), WriterProperties::builder().build());
+    }
+    let reader = Reader::new(&place, Duration::from_millis(20));
+    let (reports, requests) = reader.run();
+    let row = reports[0].refreshed.as_ref().unwrap();
+    assert_eq!((row.mode, row.rows), (Some("incremental"), 4900));
+    let commits = requests.iter().filter(|request| request.what == "get" && request.path.contains("/t/_delta_log/0"));
+    let commits = commits.count();
+    println!("{} commits read, depth {} of {} requests", commits, requests.depth(), requests.count());
+    assert_eq!(commits, 50);
+    assert!(requests.depth() <= 100, "{} round trips", requests.depth());
+}
+
 /// Files that are not small: first their ends, then the columns that are wanted, of several at once.
 #[test]
 fn large_files_are_read_side_by_side() {

@@ -6,15 +6,20 @@
 //! no data (compaction, statistics) move rows between files and nothing else.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 
 use deltalake::DeltaTable;
 use deltalake::kernel::{Action, Add, DeletionVectorDescriptor, Remove};
+use futures::StreamExt;
 use limno_sql::source::{Source, SourceVersion, active_files};
 use limno_sql::window::Spans;
 
 use super::extent::LoggedTime;
 use crate::Result;
 use crate::ledger::TableMark;
+
+/// Commits that are on their way at once.
+const COMMITS_AT_ONCE: usize = 16;
 
 /// What became of a table.
 #[derive(Debug, Clone, PartialEq)]
@@ -117,9 +122,17 @@ impl<'a> Replay<'a> {
     /// The dirty windows; an error is why everything has to be read.
     async fn run(&mut self, version: u64) -> Result<Spans, String> {
         let mut dirty = Spans::none();
-        for version in self.before + 1..=version {
+        let log = self.table.log_store();
+        let commits = futures::stream::iter(self.before + 1..=version)
+            .map(|version| {
+                let log = Arc::clone(&log);
+                async move { (version, log.read_commit_entry(version).await) }
+            })
+            .buffered(COMMITS_AT_ONCE);
+        let mut commits = std::pin::pin!(commits);
+        while let Some((version, commit)) = commits.next().await {
             let unreadable = |error| format!("the log of version {version} does not read: {error}");
-            let commit = self.table.log_store().read_commit_entry(version).await.map_err(unreadable)?;
+            let commit = commit.map_err(unreadable)?;
             let commit = commit.ok_or_else(|| format!("the log no longer holds version {version}"))?;
             let mut added = Vec::new();
             for action in deltalake::logstore::get_actions(version, &commit).map_err(unreadable)? {
