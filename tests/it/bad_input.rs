@@ -147,7 +147,7 @@ fn a_table_that_is_not_there_is_named() {
     let config = monitor("m", "t.parquet", "baseline = \"~/gone.parquet\"");
     refused_once(&place, &config, 5, &["monitor.m.baseline", "there is nothing at ", "/gone.parquet"]);
     let config = monitor("m", "t.parquet", "").replace("~/t.parquet", "hdfs://host/t");
-    refused_once(&place, &config, 3, &["monitor.m.table", "hdfs://host/t", "is no place that tables are read from"]);
+    refused_once(&place, &config, 3, &["monitor.m.table", "hdfs:// is no place that tables are read from"]);
 }
 
 #[test]
