@@ -56,6 +56,10 @@ bench ROWS="1000000":
 bench-refresh *ROWS:
     benches/refresh.sh {{ROWS}}
 
+# A refresh of 200 files over a store of 100 ms a request, 5 % of which fail, against the same without faults.
+bench-lake *ARGS:
+    cargo bench --locked -p limno-benches --bench lake -- {{ARGS}}
+
 # `limno run` in release within a small memory, on a table of many columns, windows and slices.
 bench-wide *ARGS:
     benches/wide.sh {{ARGS}}

@@ -120,6 +120,7 @@ fn read_store(name: &str, value: &Value<'_>, env: &dyn Env) -> Option<(StoreOpti
             timeout: timeout.unwrap_or(default.timeout),
             retry_budget: retry_budget.unwrap_or(default.retry_budget),
             connections: connections.map_or(default.connections, |connections| connections as usize),
+            ..default
         },
         ..StoreOptions::new(name, text)
     };

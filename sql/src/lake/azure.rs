@@ -1,12 +1,9 @@
 //! Azure Blob Storage, ADLS Gen2 included.
 
-use std::sync::Arc;
-
-use object_store::ObjectStore;
 use object_store::azure::{AzureConfigKey, AzureCredentialProvider, MicrosoftAzureBuilder};
 use url::Url;
 
-use super::client::{Connector, Skew, client_options, retries};
+use super::client::{Connector, Skew, client_options, no_retries};
 use super::options::{SignIn, StoreOptions};
 use super::provider::{Opened, unusable};
 use crate::Result;
@@ -64,7 +61,7 @@ pub(super) fn open(url: &Url, options: &StoreOptions, is_configured: bool) -> Re
     };
     let store = builder.build().map_err(|error| unusable(url, error.to_string()))?;
     let sign_in = if is_configured { format!("{sign_in} of [store.{}]", options.name) } else { sign_in };
-    Ok(Opened { store: Arc::new(store) as Arc<dyn ObjectStore>, sign_in, skew })
+    Ok(Opened::new(store, sign_in, skew))
 }
 
 /// Opens the container of `url`, signed by what a catalog hands out.
@@ -76,7 +73,7 @@ pub(super) fn open_as(
 ) -> Result<Opened> {
     let (builder, _, skew) = unsigned(url, options)?;
     let store = builder.with_credentials(credentials).build().map_err(|error| unusable(url, error.to_string()))?;
-    Ok(Opened { store: Arc::new(store) as Arc<dyn ObjectStore>, sign_in, skew })
+    Ok(Opened::new(store, sign_in, skew))
 }
 
 /// The container of `url` and what the environment says, before anyone signs in.
@@ -111,8 +108,8 @@ fn unsigned(url: &Url, options: &StoreOptions) -> Result<(MicrosoftAzureBuilder,
     builder = builder.with_container_name(container);
     let allows_http = options.allows_http() || is_emulator;
     let client = client_options(options, allows_http).map_err(|message| unusable(url, message))?;
-    let (connector, skew) = Connector::new();
-    builder = builder.with_client_options(client).with_http_connector(connector).with_retry(retries(options.limits));
+    let (connector, skew) = Connector::new(options.limits);
+    builder = builder.with_client_options(client).with_http_connector(connector).with_retry(no_retries());
     if let Some(endpoint) = &options.endpoint {
         builder = builder.with_endpoint(endpoint.as_str().trim_end_matches('/').to_owned());
     }

@@ -1,12 +1,9 @@
 //! Google Cloud Storage.
 
-use std::sync::Arc;
-
-use object_store::ObjectStore;
 use object_store::gcp::{GcpCredentialProvider, GoogleCloudStorageBuilder, GoogleConfigKey};
 use url::Url;
 
-use super::client::{Connector, Skew, client_options, retries};
+use super::client::{Connector, Skew, client_options, no_retries};
 use super::options::{SignIn, StoreOptions};
 use super::provider::{Opened, unusable};
 use crate::Result;
@@ -37,7 +34,7 @@ pub(super) fn open(url: &Url, options: &StoreOptions, is_configured: bool) -> Re
     };
     let store = builder.build().map_err(|error| unusable(url, error.to_string()))?;
     let sign_in = if is_configured { format!("{sign_in} of [store.{}]", options.name) } else { sign_in };
-    Ok(Opened { store: Arc::new(store) as Arc<dyn ObjectStore>, sign_in, skew })
+    Ok(Opened::new(store, sign_in, skew))
 }
 
 /// Opens the bucket of `url`, signed by what a catalog hands out.
@@ -49,7 +46,7 @@ pub(super) fn open_as(
 ) -> Result<Opened> {
     let (builder, skew) = unsigned(url, options)?;
     let store = builder.with_credentials(credentials).build().map_err(|error| unusable(url, error.to_string()))?;
-    Ok(Opened { store: Arc::new(store) as Arc<dyn ObjectStore>, sign_in, skew })
+    Ok(Opened::new(store, sign_in, skew))
 }
 
 /// The bucket of `url`, before anyone signs in.
@@ -59,12 +56,12 @@ fn unsigned(url: &Url, options: &StoreOptions) -> Result<(GoogleCloudStorageBuil
         _ => GoogleCloudStorageBuilder::new(),
     };
     let client = client_options(options, options.allows_http()).map_err(|message| unusable(url, message))?;
-    let (connector, skew) = Connector::new();
+    let (connector, skew) = Connector::new(options.limits);
     let mut builder = builder
         .with_bucket_name(url.host_str().unwrap_or_default())
         .with_client_options(client)
         .with_http_connector(connector)
-        .with_retry(retries(options.limits));
+        .with_retry(no_retries());
     if let Some(endpoint) = &options.endpoint {
         builder = builder.with_base_url(endpoint.as_str().trim_end_matches('/'));
     }

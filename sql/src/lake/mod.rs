@@ -8,6 +8,7 @@
 mod azure;
 mod client;
 mod commits;
+pub mod faults;
 mod gcs;
 mod held;
 mod location;
@@ -20,6 +21,7 @@ mod reading;
 mod route;
 mod rules;
 mod s3;
+mod timer;
 mod trouble;
 mod unity;
 mod web;
@@ -39,6 +41,7 @@ use url::Url;
 
 use crate::{Error, Result};
 
+pub use client::Transient;
 pub use held::Sharing;
 pub use location::Service;
 pub use options::{Limits, SignIn, StoreOptions};
@@ -56,6 +59,11 @@ use unity::Unity;
 pub trait Layer: Send + Sync {
     /// The store of a container, bucket, host or disk with the layer around it.
     fn around(&self, store: Arc<dyn ObjectStore>, authority: &str) -> Arc<dyn ObjectStore>;
+
+    /// The patience with such a store: what is waited for in the world need not be in a test.
+    fn limits(&self, limits: Limits) -> Limits {
+        limits
+    }
 }
 
 /// What a lake is made of.

@@ -107,14 +107,21 @@ pub enum SignIn {
 pub struct Limits {
     /// The longest that one request may stand still.
     pub timeout: Duration,
+    /// The pause after the first try of an operation; each further pause is twice as long, up to ten seconds.
+    pub first_pause: Duration,
     /// The longest that an operation is tried again.
     pub retry_budget: Duration,
-    /// Requests at the same time.
+    /// Requests of one container that wait for an answer at the same time.
     pub connections: usize,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { timeout: Duration::from_secs(30), retry_budget: Duration::from_secs(180), connections: 32 }
+        Self {
+            timeout: Duration::from_secs(30),
+            first_pause: Duration::from_millis(200),
+            retry_budget: Duration::from_secs(180),
+            connections: 32,
+        }
     }
 }

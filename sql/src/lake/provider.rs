@@ -4,11 +4,13 @@ use std::sync::Arc;
 
 use object_store::ObjectStore;
 use object_store::local::LocalFileSystem;
+use object_store::multipart::MultipartStore;
 use url::Url;
 
 use super::client::Skew;
 use super::location::Service;
 use super::options::StoreOptions;
+use super::patience::Renewal;
 use super::{azure, gcs, s3, web};
 use crate::{Error, Result};
 
@@ -16,10 +18,22 @@ use crate::{Error, Result};
 pub(super) struct Opened {
     /// Its root is the container, bucket, host or disk.
     pub(super) store: Arc<dyn ObjectStore>,
+    /// The same store, if parts of uploads can be sent to it by their numbers.
+    pub(super) parts: Option<Arc<dyn MultipartStore>>,
     /// Who signs in, in words.
     pub(super) sign_in: String,
     /// How far our clock is from the service's.
     pub(super) skew: Skew,
+    /// Where credentials are handed out, who is told that they are not taken.
+    pub(super) renewal: Option<Renewal>,
+}
+
+impl Opened {
+    /// The store of a cloud.
+    pub(super) fn new<S: ObjectStore + MultipartStore>(store: S, sign_in: String, skew: Skew) -> Self {
+        let store = Arc::new(store);
+        Self { parts: Some(Arc::clone(&store) as _), store, sign_in, skew, renewal: None }
+    }
 }
 
 /// Opens the container, bucket, host or disk of `url`. Nothing is asked of the service yet.
@@ -27,8 +41,10 @@ pub(super) fn open(service: Service, url: &Url, options: &StoreOptions, is_confi
     match service {
         Service::Disk => Ok(Opened {
             store: Arc::new(LocalFileSystem::new()),
+            parts: None,
             sign_in: "the user of this process".to_owned(),
             skew: Skew::default(),
+            renewal: None,
         }),
         Service::Azure => azure::open(url, options, is_configured),
         Service::S3 => s3::open(url, options, is_configured),

@@ -10,9 +10,11 @@ use super::Layer;
 use super::held::Held;
 use super::location::{self, Service};
 use super::options::StoreOptions;
-use super::patience::Patience;
+use super::patience::{Around, Patience};
 use super::provider;
 use super::reading::Reading;
+use super::timer::Machine;
+use super::trouble::Explainer;
 use crate::{Error, Result};
 
 /// A store that answers for some URLs.
@@ -91,18 +93,22 @@ impl Rules {
 
     /// The store with all that stands around every store.
     fn dressed(&self, service: Service, authority: &str, opened: provider::Opened, options: &StoreOptions) -> Reached {
-        let store = match &self.layer {
-            Some(layer) => layer.around(opened.store, authority),
-            None => opened.store,
+        let provider::Opened { store, parts, sign_in, skew, renewal } = opened;
+        // Uploads by the numbers of their parts would go past the layer.
+        let (inner, parts, limits) = match &self.layer {
+            Some(layer) => (layer.around(store, authority), None, layer.limits(options.limits)),
+            None => (store, parts, options.limits),
         };
-        let store = Patience::around(store, service, authority, &opened.sign_in, opened.skew, options.limits);
+        let explainer = Explainer { service, authority: authority.to_owned(), sign_in: sign_in.clone(), skew };
+        let timer = Arc::new(Machine::start());
+        let store = Patience::new(Around { inner, parts, renewal, explainer, limits, timer });
         let store: Arc<dyn ObjectStore> = Arc::new(store);
         // On a disk a request costs nothing, and the files lie in the memory of the operating system already.
         if service == Service::Disk && self.layer.is_none() {
-            return Reached { store, reading: None, sign_in: opened.sign_in };
+            return Reached { store, reading: None, sign_in };
         }
         let reading = Arc::new(Reading::around(store, authority, Arc::clone(&self.held)));
-        Reached { store: Arc::clone(&reading) as _, reading: Some(reading), sign_in: opened.sign_in }
+        Reached { store: Arc::clone(&reading) as _, reading: Some(reading), sign_in }
     }
 
     /// What was handed out for the longest prefix of the URL.

@@ -6,12 +6,12 @@ use async_trait::async_trait;
 use aws_config::BehaviorVersion;
 use aws_config::SdkConfig;
 use aws_credential_types::provider::ProvideCredentials;
+use object_store::CredentialProvider;
 use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey, AwsCredential, AwsCredentialProvider, S3ConditionalPut};
-use object_store::{CredentialProvider, ObjectStore};
 use tokio::sync::OnceCell;
 use url::Url;
 
-use super::client::{Connector, Skew, client_options, retries};
+use super::client::{Connector, Skew, client_options, no_retries};
 use super::options::{SignIn, StoreOptions};
 use super::provider::{Opened, unusable};
 use crate::Result;
@@ -47,7 +47,7 @@ pub(super) fn open(url: &Url, options: &StoreOptions, is_configured: bool) -> Re
     };
     let store = builder.build().map_err(|error| unusable(url, error.to_string()))?;
     let sign_in = if is_configured { format!("{sign_in} of [store.{}]", options.name) } else { sign_in };
-    Ok(Opened { store: Arc::new(store) as Arc<dyn ObjectStore>, sign_in, skew })
+    Ok(Opened::new(store, sign_in, skew))
 }
 
 /// Opens the bucket of `url`, signed by what a catalog hands out.
@@ -59,7 +59,7 @@ pub(super) fn open_as(
 ) -> Result<Opened> {
     let (builder, _, skew) = unsigned(url, options)?;
     let store = builder.with_credentials(credentials).build().map_err(|error| unusable(url, error.to_string()))?;
-    Ok(Opened { store: Arc::new(store) as Arc<dyn ObjectStore>, sign_in, skew })
+    Ok(Opened::new(store, sign_in, skew))
 }
 
 /// The bucket of `url` and what the environment says, before anyone signs in.
@@ -73,12 +73,12 @@ fn unsigned(url: &Url, options: &StoreOptions) -> Result<(AmazonS3Builder, Amazo
     let region = options.region.clone().or_else(|| environment.get_config_value(&AmazonS3ConfigKey::Region));
     let is_http = endpoint.as_deref().is_some_and(|endpoint| endpoint.starts_with("http://"));
     let client = client_options(options, is_http).map_err(|message| unusable(url, message))?;
-    let (connector, skew) = Connector::new();
+    let (connector, skew) = Connector::new(options.limits);
     let mut builder = AmazonS3Builder::new()
         .with_bucket_name(url.host_str().unwrap_or_default())
         .with_client_options(client)
         .with_http_connector(connector)
-        .with_retry(retries(options.limits))
+        .with_retry(no_retries())
         .with_virtual_hosted_style_request(endpoint.is_none() && !options.path_style);
     if let Some(region) = region {
         builder = builder.with_region(region);

@@ -1,6 +1,7 @@
 //! What an error of a store means for the user, in one message that says what to do.
 
 use std::error::Error as StdError;
+use std::time::Duration;
 
 use object_store::path::Path;
 
@@ -52,6 +53,8 @@ pub enum TroubleKind {
     Clock,
     /// The store cannot keep two writers apart.
     NoConditionalPut,
+    /// The service answers, but not with what was asked for, however often it is asked.
+    Unavailable,
 }
 
 /// Makes messages about one store.
@@ -69,14 +72,21 @@ const LARGEST_SKEW: i64 = 240;
 
 impl Explainer {
     /// The error with a [`Trouble`] as its source where one is known; its kind stays what it was where callers look at it.
-    pub(super) fn explain(&self, error: object_store::Error, access: Access, path: &Path) -> object_store::Error {
+    /// Of what was tried again, `tried` says how often and how long.
+    pub(super) fn explain(
+        &self,
+        error: object_store::Error,
+        access: Access,
+        path: &Path,
+        tried: Option<(u32, Duration)>,
+    ) -> object_store::Error {
         use object_store::Error;
         if self.service == Service::Disk || trouble_in(&error).is_some() {
             return error;
         }
         let text = redact(&whole(&error)).into_owned();
-        let Some(kind) = self.kind(&error, &text) else { return error };
-        let source = Box::new(Trouble { kind, message: self.message(kind, access, path, &text) });
+        let Some(kind) = self.kind(&error, &text).or(tried.map(|_| TroubleKind::Unavailable)) else { return error };
+        let source = Box::new(Trouble { kind, message: self.message(kind, access, path, &text, tried) });
         let path = path.to_string();
         match kind {
             TroubleKind::NotAllowed => Error::PermissionDenied { path, source },
@@ -157,7 +167,14 @@ impl Explainer {
         says(&unreachable).then_some(TroubleKind::Unreachable)
     }
 
-    fn message(&self, kind: TroubleKind, access: Access, path: &Path, text: &str) -> String {
+    fn message(
+        &self,
+        kind: TroubleKind,
+        access: Access,
+        path: &Path,
+        text: &str,
+        tried: Option<(u32, Duration)>,
+    ) -> String {
         let place = shown(&format!("{}/{path}", self.authority));
         let (who, word) = (&self.sign_in, container_word(self.service));
         let container = self.container();
@@ -193,6 +210,10 @@ impl Explainer {
                 "the store cannot refuse to replace what is there already, so two writers could lose each other's work"
                     .to_owned(),
                 "write to a store that knows conditional writes (If-None-Match), as S3, Azure and GCS do".to_owned(),
+            ),
+            TroubleKind::Unavailable => (
+                format!("the service fails{}", in_vain(tried)),
+                "try again later; retry_budget of the [store] block says how long it is tried".to_owned(),
             ),
         };
         let reason = reason(text).map(|reason| format!(" ({reason})")).unwrap_or_default();
@@ -269,7 +290,7 @@ pub fn trouble_in<'a>(error: &'a (dyn StdError + 'static)) -> Option<&'a Trouble
 }
 
 /// An error with all its causes in one text.
-fn whole(error: &(dyn StdError + 'static)) -> String {
+pub(super) fn whole(error: &(dyn StdError + 'static)) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {
@@ -281,6 +302,10 @@ fn whole(error: &(dyn StdError + 'static)) -> String {
         cause = error.source();
     }
     text
+}
+
+fn in_vain(tried: Option<(u32, Duration)>) -> String {
+    tried.map(|(times, time)| format!(", {times} times within {:.0} s", time.as_secs_f64())).unwrap_or_default()
 }
 
 /// The service's own word for what went wrong, if it used one.

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use arrow::array::{ArrayRef, AsArray, RecordBatch};
 use arrow::compute::cast;
@@ -16,6 +17,8 @@ use limno_engine::monitor::BoundMonitor;
 use limno_engine::progress::Progress;
 use limno_engine::store;
 use limno_fixtures::SplitMix64;
+use limno_sql::lake::faults::{Fault, Faults};
+use limno_sql::lake::{LakeOptions, Layer, Limits};
 use limno_sql::session::{self, SessionOptions};
 use parquet::arrow::ArrowWriter;
 
@@ -28,6 +31,9 @@ use super::told::Told;
 use super::watch::{LABELS, NAME, Watch};
 use super::world::{Steps, World};
 
+/// What happens to the requests of the incremental refreshes in histories with a store that is not well.
+const FAULTS: &[Fault] =
+    &[Fault::Reset, Fault::Lost, Fault::Lost, Fault::Broken, Fault::Stuck, Fault::Throttled(Duration::from_millis(2))];
 /// Columns that say which refresh wrote a row, not what it says.
 const WHICH_REFRESH: [&str; 2] = ["logging_table_commit_version", "monitor_version"];
 
@@ -45,6 +51,8 @@ struct History<'a> {
     stands: bool,
     /// The engine of the last refresh, which may go on.
     engine: Option<Engine>,
+    /// Around the disk of the incremental refreshes, which are then read and written as in a store.
+    faults: Option<Faults>,
     tally: Tally,
 }
 
@@ -85,14 +93,18 @@ impl<'a> History<'a> {
         let base = Lake::at(&folder.join("baseline"));
         let clock = Arc::new(FixedClock::at(now));
         let tally = Tally::of_one();
+        let mut draws = root.stream("faults");
+        // Of a thousand requests, some or many; none is reading as in a store that is well.
+        let faults = draws.chance(0.5).then(|| faults(seed, [0, 20, 50, 150][draws.index(4)]));
         let told = Told::begin(folder, root.stream("labels"), world.maker.next_id).await?;
         let mut history =
-            Self { folder, rng, world, base, base_maker, told, watch, clock, now, stands, engine: None, tally };
+            Self { folder, rng, world, base, base_maker, told, watch, clock, now, stands, engine: None, faults, tally };
         let rows = history.baseline_rows();
         history.base.create(rows.clone(), &[], &[]).await?;
         history.write_baseline_file(&rows)?;
         history.world.say(format!("the clock {} at {now}", if stands { "stands" } else { "starts" }));
         history.world.say(format!("watch: {:?}", history.watch));
+        history.world.say(format!("faults: {:?}", history.faults));
         Ok(history)
     }
 
@@ -180,7 +192,10 @@ impl<'a> History<'a> {
 
     fn engine(&mut self, output: &str) -> Outcome<Engine> {
         let config = Config::parse(&self.watch.text(self.folder, output), "limno.toml", &BTreeMap::new())?;
-        let options = SessionOptions { partitions: Some(1 + self.rng.index(3)), ..SessionOptions::default() };
+        let mut options = SessionOptions { partitions: Some(1 + self.rng.index(3)), ..SessionOptions::default() };
+        if let Some(faults) = self.faults.clone().filter(|_| output == "a") {
+            options.lake = LakeOptions { layer: Some(Arc::new(faults) as Arc<dyn Layer>), ..LakeOptions::default() };
+        }
         let clock = Arc::<FixedClock>::clone(&self.clock);
         Ok(Engine::new(config, clock, Progress::hidden(), &options)?)
     }
@@ -229,6 +244,9 @@ impl<'a> History<'a> {
             }
         }
         self.tally.count_refresh(&how);
+        if let Some(faults) = &self.faults {
+            self.tally.count(if faults.counted().1 == 0 { "read as a store" } else { "a store with faults" });
+        }
         Ok(())
     }
 
@@ -339,6 +357,12 @@ impl<'a> History<'a> {
         let uri = self.folder.join(output).join(table);
         Ok(store::read(&session::context(&SessionOptions::default())?, uri.to_str().unwrap()).await?)
     }
+}
+
+/// So many faults of a thousand requests, and a patience that is made for them.
+fn faults(seed: u64, rate: u64) -> Faults {
+    let limits = Limits { first_pause: Duration::from_micros(100), ..Limits::default() };
+    Faults::seeded(seed, rate, FAULTS).with_limits(limits)
 }
 
 /// Path and size of each file below a folder.

@@ -5,9 +5,9 @@ use std::time::{Duration, Instant};
 use backon::{BackoffBuilder, ExponentialBuilder, Retryable};
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
-use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, DATE, HeaderMap, HeaderValue, RETRY_AFTER, USER_AGENT};
+use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue, USER_AGENT};
 use http::{Method, Request};
-use object_store::client::{HttpClient, HttpConnector, HttpError, HttpErrorKind, HttpRequestBody};
+use object_store::client::{HttpClient, HttpConnector, HttpError, HttpErrorKind, HttpRequestBody, ReqwestConnector};
 use serde::de::DeserializeOwned;
 use serde_json::json;
 use url::Url;
@@ -15,8 +15,10 @@ use url::Url;
 use super::answers::{Credentials, Refusal, TableInfo, TablePage};
 use super::name::TableName;
 use super::sign_in::Signer;
-use crate::lake::client::{Connector, client_options};
+use crate::lake::client::{client_options, retry_after, time_of};
 use crate::lake::options::{Limits, StoreOptions};
+use crate::lake::trouble::whole;
+use crate::secret::redact;
 
 /// What a request came to that did not succeed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -211,17 +213,15 @@ enum Retry {
     Briefly,
 }
 
-/// The longest that a service may ask us to wait.
-const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(60);
 /// How long a host that takes no connection is tried.
 const BRIEFLY: Duration = Duration::from_secs(3);
 
 impl Http {
     /// A client; the error is a message.
     pub(super) fn new(options: &StoreOptions, allows_http: bool) -> Result<Self, String> {
-        let client_options = client_options(options, allows_http)?;
-        let (connector, _) = Connector::new();
-        let client = connector.connect(&client_options).map_err(|error| error.to_string())?;
+        // Answers are small, so that one which is not there in time does not come.
+        let client_options = client_options(options, allows_http)?.with_timeout(options.limits.timeout);
+        let client = ReqwestConnector::default().connect(&client_options).map_err(|error| error.to_string())?;
         Ok(Self { client, limits: options.limits })
     }
 
@@ -286,7 +286,7 @@ impl Http {
         let status = parts.status.as_u16();
         let failure = Failure::Refused(Refusal::of(status, &body));
         let retry = match (status, retry_after(&parts.headers)) {
-            (429 | 503, Some(wait)) => Retry::After(wait.min(LONGEST_RETRY_AFTER)),
+            (429 | 503, Some(wait)) => Retry::After(wait),
             (408 | 429 | 500 | 502 | 503 | 504, _) => Retry::Soon,
             _ => Retry::Never,
         };
@@ -308,7 +308,7 @@ impl BackoffBuilder for BackoffOf {
 
 /// A request without an answer.
 fn unreached(url: &Url, error: &HttpError) -> Tried {
-    let text = whole(error);
+    let text = redact(&whole(error)).into_owned();
     let retry = match error.kind() {
         // A host without an address will have none in a minute either.
         HttpErrorKind::Connect if text.contains("dns error") || text.contains("certificate") => Retry::Never,
@@ -318,34 +318,4 @@ fn unreached(url: &Url, error: &HttpError) -> Tried {
     };
     let host = url.host_str().unwrap_or_default();
     Tried { failure: Failure::Unreachable(format!("{host}: {text}")), retry }
-}
-
-/// An error with its causes, in one line.
-fn whole(error: &(dyn std::error::Error + 'static)) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let more = error.to_string();
-        if !text.contains(&more) {
-            text = format!("{text}: {more}");
-        }
-        cause = error.source();
-    }
-    crate::secret::redact(&text).into_owned()
-}
-
-fn retry_after(headers: &HeaderMap) -> Option<Duration> {
-    let text = headers.get(RETRY_AFTER)?.to_str().ok()?;
-    if let Ok(seconds) = text.parse() {
-        return Some(Duration::from_secs(seconds));
-    }
-    let until = DateTime::parse_from_rfc2822(text).ok()?;
-    (until.to_utc() - time_of(headers)).to_std().ok()
-}
-
-/// The time by the service's clock, else by ours.
-#[expect(clippy::disallowed_methods, reason = "how long a credential holds is a matter of the real time")]
-fn time_of(headers: &HeaderMap) -> DateTime<Utc> {
-    let date = headers.get(DATE).and_then(|date| DateTime::parse_from_rfc2822(date.to_str().ok()?).ok());
-    date.map_or_else(Utc::now, |date| date.to_utc())
 }

@@ -25,12 +25,15 @@ pub(super) struct Fresh<T> {
 
 struct Held<T> {
     value: Arc<T>,
+    since: Instant,
     due: Option<Instant>,
     end: Option<Instant>,
 }
 
 /// It is renewed so long before its end, or a tenth of its life if that is longer; of a short life, half.
 const MARGIN: Duration = Duration::from_secs(300);
+/// What is younger is not renewed because somebody was refused.
+const JUST_NOW: Duration = Duration::from_secs(10);
 /// The longest wait after a renewal that failed.
 const AGAIN: Duration = Duration::from_secs(30);
 /// The longest that one who could go on with the old one waits for the new one.
@@ -94,6 +97,14 @@ impl<T: Send + Sync> Renewed<T> {
         }
     }
 
+    /// What is held was refused before its end, and is no longer used; whether another may be had. What came just now is not
+    /// what was refused: whoever asked first has had it renewed.
+    pub(super) fn take_back(&self, now: Instant) -> bool {
+        let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        held.take_if(|held| now.saturating_duration_since(held.since) >= JUST_NOW);
+        true
+    }
+
     /// What still holds, and whether it is due.
     fn holding(&self, now: Instant) -> Option<(Arc<T>, bool)> {
         let held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
@@ -110,7 +121,8 @@ impl<T: Send + Sync> Renewed<T> {
         let value = Arc::new(fresh.value);
         let end = fresh.life.and_then(|life| now.checked_add(life));
         let due = fresh.life.and_then(|life| now.checked_add(life.saturating_sub(margin(life))));
-        *self.held.lock().unwrap_or_else(PoisonError::into_inner) = Some(Held { value: Arc::clone(&value), due, end });
+        *self.held.lock().unwrap_or_else(PoisonError::into_inner) =
+            Some(Held { value: Arc::clone(&value), since: now, due, end });
         value
     }
 

@@ -17,6 +17,7 @@ use super::renewed::{Fresh, Renewed};
 use super::trouble::Question;
 use crate::lake::location::Service;
 use crate::lake::options::StoreOptions;
+use crate::lake::patience::Renewal;
 use crate::lake::provider::{self, Opened};
 use crate::lake::{azure, gcs, s3};
 use crate::secret::Lent;
@@ -83,7 +84,7 @@ impl Vended {
             uri: self.name.uri(),
             message: format!("its files are in {cloud}, but the catalog handed out no credential for that"),
         };
-        match service {
+        let opened = match service {
             Service::Azure if granted.azure.is_some() => {
                 azure::open_as(url, options, self.provider(|granted| granted.azure.clone()), sign_in)
             }
@@ -102,7 +103,10 @@ impl Vended {
                 uri: self.name.uri(),
                 message: format!("the catalog says that its files are at {url}, which is no place of tables"),
             }),
-        }
+        };
+        let vended = Arc::clone(self);
+        let renewal: Renewal = Arc::new(move || vended.held.take_back(Instant::now()));
+        Ok(Opened { renewal: Some(renewal), ..opened? })
     }
 
     fn provider<C>(self: &Arc<Self>, pick: fn(&Granted) -> Option<Arc<C>>) -> Arc<Provider<C>> {
