@@ -156,6 +156,47 @@ fn the_signature_of_a_model_says_the_columns() {
     same_as_full(&place);
 }
 
+/// Rows that are lists, with these values.
+fn lists(day: u32, rows: &[Value]) -> Vec<Call> {
+    let mut calls = calls(day, &["a"], &rows.iter().map(|_| vec![json!(0)]).collect::<Vec<_>>());
+    for (call, row) in calls.iter_mut().zip(rows) {
+        call.request = Some(json!({ "instances": [row] }).to_string());
+    }
+    calls
+}
+
+/// The means of the columns of all models, by the start of the window.
+fn means(place: &Place) -> Vec<Value> {
+    let rows = place.sql(
+        "SELECT column_name, avg FROM m_profile_metrics WHERE model_id = '*' AND column_name IN ('income', 'age', \
+         'prediction', 'certainty') ORDER BY window.start, column_name",
+    );
+    rows.iter().map(|row| json!([row["column_name"], row["avg"]])).collect()
+}
+
+#[test]
+fn rows_that_are_lists_have_their_values_in_the_order_in_which_the_columns_are_written() {
+    let place = Place::new();
+    let columns = "schema = { income = \"double\", age = \"double\" }\n\
+                   predictions = { prediction = \"double\", certainty = \"double\" }";
+    place.configure(&monitor(columns));
+    let mut log = lists(4, &[json!([50000, 30]), json!([70000, 50])]);
+    log.iter_mut().for_each(|call| call.response = Some("{\"predictions\": [[7, 0.5]]}".to_owned()));
+    place.delta("t", &gateway(&log));
+    let report = place.refresh();
+    assert_eq!((&report["rows"], &report["malformed_rows"]), (&json!(2), &json!(0)));
+    let expected = [("age", 40.0), ("certainty", 0.5), ("income", 60000.0), ("prediction", 7.0)];
+    assert_eq!(means(&place), expected.map(|(name, mean)| json!([name, mean])));
+    same_as_full(&place);
+
+    // An overlay that says one of them again would put it last.
+    std::fs::write(place.path("limno.dev.toml"), "[monitor.m.inference_log]\nschema = { income = \"bigint\" }\n")
+        .unwrap();
+    place
+        .limno(&["--env", "dev", "check"])
+        .fails(2, &["limno.dev.toml:2", "schema.income", "order is not known", "hint: "]);
+}
+
 #[test]
 fn what_does_not_hold_is_told_once_and_nothing_is_written() {
     let place = Place::new();
