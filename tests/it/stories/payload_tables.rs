@@ -198,6 +198,27 @@ fn rows_that_are_lists_have_their_values_in_the_order_in_which_the_columns_are_w
 }
 
 #[test]
+fn columns_that_were_found_get_an_order_when_they_are_said() {
+    let place = Place::new();
+    place.configure(&monitor(""));
+    place.delta("t", &gateway(&calls(4, &["income", "age"], &[vec![json!(1.5), json!(2.5)]])));
+    place.refresh();
+    place.delta("t", &gateway(&lists(5, &[json!([50000, 30])])));
+    assert_eq!(place.refresh()["malformed_rows"], 1);
+    assert_eq!(reasons(&place).len(), 1);
+    // The same names and types, and the positions of the values.
+    let columns = "schema = { income = \"double\", age = \"double\" }\npredictions = { prediction = \"double\" }";
+    place.configure(&monitor(columns));
+    let report = place.refresh();
+    assert_eq!(report["reason"], "how rows find their window or model has changed");
+    assert_eq!(reasons(&place), Vec::<Value>::new());
+    let expected =
+        [("age", 2.5), ("income", 1.5), ("prediction", 0.0), ("age", 30.0), ("income", 50000.0), ("prediction", 0.0)];
+    assert_eq!(means(&place), expected.map(|(name, mean)| json!([name, mean])));
+    same_as_full(&place);
+}
+
+#[test]
 fn what_does_not_hold_is_told_once_and_nothing_is_written() {
     let place = Place::new();
     place.delta("t", &gateway(&calls(4, &["a", "b"], &pairs((0..3).map(|a| json!(a))))));
