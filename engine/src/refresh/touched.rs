@@ -11,7 +11,8 @@ use limno_sql::plan::TimeColumn;
 use limno_sql::source::{Source, SourceVersion, View, active_files, touched_windows};
 use limno_sql::window::{Spans, Window};
 
-use crate::change::ChangeSet;
+use super::plan::logged_time;
+use crate::change::{ChangeSet, LoggedTime};
 use crate::ledger::{TableMark, Watermark};
 use crate::monitor::BoundMonitor;
 use crate::refresh::is_of_data;
@@ -79,11 +80,17 @@ impl Looking<'_> {
         let mut old = active_files(table).map_err(unreadable)?;
         old.retain(|file| !is_new.contains(file.path.as_str()));
         let (new, old) = (monitor.source.of_files(added.clone()).await?, monitor.source.of_files(old).await?);
-        let starts = repeated_windows(self.executor, new.base, old.base, options).await;
+        let tables = (new.base, old.base);
+        let starts = repeated_windows(self.executor, &monitor.source.uri, tables, options).await;
         let starts = match starts.map_err(Error::from) {
             Ok(starts) => starts,
-            // Which file does not read is found out where it is read.
-            Err(error) if is_of_data(&error) => return Ok(none),
+            // Which file does not read is found out where it is read. Until then any call may be there already.
+            Err(error) if is_of_data(&error) => {
+                return Ok(match extent_of(added, logged_time(monitor).as_ref()) {
+                    Some(spans) => Touch::Spans(spans),
+                    None => Touch::Everything { reason: format!("requests may have been logged again: {error}") },
+                });
+            }
             Err(error) => return Err(error),
         };
         let query = monitor.query();
@@ -131,6 +138,15 @@ impl Looking<'_> {
             Err(error) => Err(error),
         }
     }
+}
+
+/// The windows in which rows of these files can lie; `None` if the log does not say.
+fn extent_of(files: &[Add], time: Option<&LoggedTime>) -> Option<Spans> {
+    let mut spans = Spans::none();
+    for file in files {
+        spans.extend(&time?.extent(file)?);
+    }
+    Some(spans)
 }
 
 /// The windows of these starts.

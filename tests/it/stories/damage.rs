@@ -193,6 +193,31 @@ fn a_request_in_two_files_counts_once_where_a_third_does_not_read() {
 }
 
 #[test]
+fn a_file_of_a_log_that_is_missing_costs_its_windows_and_no_other() {
+    let place = Place::new();
+    place.configure(&payload::monitor(payload::SCHEMA));
+    (1..=3).for_each(|day| drop(place.delta("t", &gateway(&requests(day, &["r1", "r2"])))));
+    place.refresh();
+    // New calls of a day whose old ones are not to be had, some of them logged again, and of a day that is new.
+    let (missing, aside) = (file_of(&place, 1), place.path("aside"));
+    fs::rename(&missing, &aside).unwrap();
+    place.delta("t", &gateway(&[requests(2, &["r2", "r3"]), requests(3, &["r2", "r3"])].concat()));
+    place.delta("t", &gateway(&requests(4, &["r1"])));
+    for _ in 0..2 {
+        let ran =
+            place.limno(&["run"]).fails(1, &[missing.file_name().unwrap().to_str().unwrap(), "stay as they were"]);
+        assert_eq!(ran.reports()[0]["result"], "partial");
+        assert_eq!(counts_of_days(&place), days(&[("01", 2), ("02", 2), ("03", 3), ("04", 1)]));
+    }
+    fs::rename(&aside, &missing).unwrap();
+    let report = place.refresh();
+    assert_eq!((&report["result"], &report["mode"]), (&json!("ok"), &json!("incremental")));
+    assert_eq!(counts_of_days(&place), days(&[("01", 2), ("02", 3), ("03", 3), ("04", 1)]));
+    payload::same_as_full(&place);
+    assert_eq!(place.refresh()["refreshed"], false);
+}
+
+#[test]
 fn a_damaged_ledger_is_made_anew() {
     let damage: [fn(&PathBuf); 3] = [
         |file| fs::remove_file(file).unwrap(),

@@ -320,7 +320,7 @@ fn windows_that_new_files_repeat_are_found() {
         let windows = |new: &[Call], old: &[Call]| {
             let (new, old) = (table(new), table(old));
             let (executor, options) = (&executor, &options);
-            async move { repeated_windows(executor, new, old, options).await.unwrap() }
+            async move { repeated_windows(executor, "log", (new, old), options).await.unwrap() }
         };
         assert_eq!(windows(&new, &old).await, [START]);
         assert_eq!(windows(&new[1..], &old).await, [0_i64; 0]);
@@ -328,8 +328,8 @@ fn windows_that_new_files_repeat_are_found() {
         assert_eq!(windows(&old, &old).await, [START, START + 2 * HOUR]);
         let legacy_table = |calls: &[Call]| provider(vec![vec![legacy(calls)]]);
         let legacy_options = super::table::options(Layout::Legacy);
-        let found =
-            repeated_windows(&executor, legacy_table(&new[..1]), legacy_table(&old[..1]), &legacy_options).await;
+        let tables = (legacy_table(&new[..1]), legacy_table(&old[..1]));
+        let found = repeated_windows(&executor, "log", tables, &legacy_options).await;
         assert_eq!(found.unwrap(), [START]);
     });
 }
