@@ -271,6 +271,7 @@ mod tests {
     use super::*;
 
     #[test]
+    #[expect(clippy::cast_possible_truncation, reason = "both are whole")]
     fn integers_keep_all_their_digits() {
         for value in [0, 1, i128::from(i64::MAX), i128::from(i64::MIN), i128::from(u64::MAX), (1 << 53) + 1] {
             let Twofold { high, low } = Twofold::of_integer(value);
