@@ -1,6 +1,6 @@
 //! The columns of one side, request or response, filled row by row or column by column.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use jiter::Peek;
 
@@ -334,16 +334,23 @@ impl Rows {
             if names.get(place).is_none_or(|known| known != name) {
                 columns.clear();
                 names.truncate(place);
-                if names.iter().any(|known| known == name) {
-                    return Err(Fault(format!("`columns` has `{name}` twice")));
-                }
                 names.push(name.to_owned());
             }
             place += 1;
             item = json.item()?;
         }
-        names.truncate(place);
+        if names.len() > place {
+            columns.clear();
+            names.truncate(place);
+        }
         if columns.len() != place {
+            // Callers choose the names, and how many: they are looked at once each.
+            let mut taken = HashSet::with_capacity(place);
+            if let Some(name) = names.iter().find(|name| !taken.insert(name.as_str())) {
+                let fault = Fault(format!("`columns` has `{}` twice", excerpt(name)));
+                columns.clear();
+                return Err(fault);
+            }
             *columns = names.iter().map(|name| self.keys.get(name).copied()).collect();
             // One value without a key is the one column, whatever the caller calls it.
             if let ([column], true, 1) = (columns.as_mut_slice(), self.keys.is_empty(), self.columns.len()) {

@@ -284,3 +284,28 @@ fn texts_that_the_log_left_out_are_malformed_with_its_codes() {
         ]
     );
 }
+
+#[test]
+fn many_names_of_columns_are_looked_at_once_each() {
+    // A hundred thousand: in pairs they would take minutes.
+    let names: Vec<String> = (0..100_000).map(|name| format!("\"n{name}\"")).collect();
+    let request =
+        |last: &str| format!(r#"{{"dataframe_split": {{"columns": [{}, {last}], "data": []}}}}"#, names.join(", "));
+    let none = r#"{"predictions": []}"#;
+    assert_eq!(rows(&plain(), &request("\"a\""), none), [""; 0]);
+    assert_eq!(refusal(&request("\"n7\""), none), "request: `columns` has `n7` twice");
+    // A list that is refused is not known the next time, nor is the rest of a longer one.
+    let (long, short) = (request("\"n7\""), r#"{"dataframe_split": {"columns": ["a", "b"], "data": [[1, "x"]]}}"#);
+    let (found, _) =
+        unpack(&plain(), &[(&long, none), (&long, none), (short, ONE), (&request("\"a\""), none), (short, ONE)]);
+    let good = found.iter().filter(|row| *row == "1.0|x|7|-|-|0|-").count();
+    assert_eq!((found.len(), good), (4, 2), "{found:?}");
+}
+
+#[test]
+fn long_names_are_cut_in_reasons() {
+    let name = "ä".repeat(5_000);
+    let request = format!(r#"{{"dataframe_split": {{"columns": ["{name}", "{name}"], "data": []}}}}"#);
+    let reason = refusal(&request, ONE);
+    assert_eq!(reason, format!("request: `columns` has `{}` twice", "ä".repeat(200)));
+}
