@@ -279,6 +279,29 @@ fn what_does_not_hold_is_told_once_and_nothing_is_written() {
 }
 
 #[test]
+fn what_is_in_quarantine_is_there_once_whichever_windows_are_made_anew() {
+    let place = Place::new();
+    place.configure(&monitor(SCHEMA));
+    // Days far apart, whose windows are not stored together.
+    let broken = |day: u32, ids: std::ops::Range<usize>| {
+        let mut log = calls(day, &["a", "b"], &pairs((0..ids.end).map(|a| json!(a))));
+        log.iter_mut().for_each(|call| call.request = Some("{".to_owned()));
+        gateway(&log[ids])
+    };
+    [4, 13, 24].into_iter().for_each(|day| drop(place.delta("t", &broken(day, 0..2))));
+    place.refresh();
+    let ids = || reasons(&place).iter().map(|row| row[0].as_str().unwrap().to_owned()).collect::<Vec<_>>();
+    assert_eq!(ids(), ["r13-0", "r13-1", "r24-0", "r24-1", "r4-0", "r4-1"]);
+    place.delta("t", &broken(13, 2..3));
+    place.refresh();
+    assert_eq!(ids(), ["r13-0", "r13-1", "r13-2", "r24-0", "r24-1", "r4-0", "r4-1"]);
+    assert_eq!(delete(&place, "t", "databricks_request_id = 'r24-0'"), Some(1));
+    place.refresh();
+    assert_eq!(ids(), ["r13-0", "r13-1", "r13-2", "r24-1", "r4-0", "r4-1"]);
+    same_as_full(&place);
+}
+
+#[test]
 fn other_statuses_are_looked_at_when_they_are_asked_for() {
     let place = Place::new();
     let mut log = calls(4, &["a", "b"], &pairs((0..4).map(|a| json!(a))));
