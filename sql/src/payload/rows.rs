@@ -11,6 +11,10 @@ use super::schema::{PayloadSchema, PayloadType, ScalarType, Side};
 /// How many keys of an object are remembered by their order.
 const REMEMBERED: usize = 4096;
 
+/// The most values that one side of a call may unpack to, absent ones included, so that a text of three bytes a row and a
+/// schema of many columns do not take the memory of all others.
+pub(super) const MOST_CELLS: usize = 1 << 20;
+
 /// A row that is refused while those beside it pass.
 #[derive(Debug)]
 pub(super) struct Refusal {
@@ -126,6 +130,16 @@ impl Rows {
         column
     }
 
+    /// The number of rows after one more.
+    fn after(&self, rows: usize) -> Result<usize, Fault> {
+        let (rows, columns) = (rows + 1, self.columns.len());
+        if rows.saturating_mul(columns) > MOST_CELLS {
+            let side = self.side;
+            return Err(Fault(format!("the {side} has more than {} rows of {columns} columns", rows - 1)));
+        }
+        Ok(rows)
+    }
+
     fn refuse(&mut self, row: usize, reason: String, text: &str) {
         if self.refused.last().is_some_and(|last| last.row == row) {
             return;
@@ -163,7 +177,7 @@ impl Rows {
         let mut item = json.array()?;
         while let Some(peek) = item {
             self.read_row(json, peek, rows)?;
-            rows += 1;
+            rows = self.after(rows)?;
             item = json.item()?;
         }
         Ok(rows)
@@ -286,7 +300,7 @@ impl Rows {
                         self.ignored += 1;
                     }
                 }
-                rows += 1;
+                rows = self.after(rows)?;
                 value = if is_array { json.item()? } else { None };
             }
             match first {
@@ -380,7 +394,7 @@ impl Rows {
                 self.refuse(rows, reason, json.skip(peek)?);
                 self.pad(rows + 1);
             }
-            rows += 1;
+            rows = self.after(rows)?;
             item = json.item()?;
         }
         Ok(rows)

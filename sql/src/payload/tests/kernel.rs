@@ -309,3 +309,25 @@ fn long_names_are_cut_in_reasons() {
     let reason = refusal(&request, ONE);
     assert_eq!(reason, format!("request: `columns` has `{}` twice", "ä".repeat(200)));
 }
+
+#[test]
+fn a_call_of_too_many_values_is_refused_before_it_takes_their_memory() {
+    let columns: Vec<String> = (0..1024).map(|column| format!("c{column}")).collect();
+    let columns: Vec<(&str, &str)> = columns.iter().map(|name| (name.as_str(), "double")).collect();
+    let wide = schema(&columns, &[("prediction", "bigint")]);
+    let of_rows = |(before, row, after): (&str, &str, &str), count: usize| {
+        let predictions = vec!["7"; count].join(",");
+        let request = format!("{before}{}{after}", vec![row; count].join(","));
+        unpack(&wide, &[(&request, &format!(r#"{{"predictions": [{predictions}]}}"#))]).0
+    };
+    for shape in [
+        (r#"{"dataframe_records": ["#, "{}", "]}"),
+        (r#"{"dataframe_split": {"columns": ["c0"], "data": ["#, "[1]", "]}}"),
+        (r#"{"inputs": {"c0": ["#, "1", "]}}"),
+    ] {
+        assert_eq!(of_rows(shape, 1024).len(), 1024);
+        let refused = of_rows(shape, 1025);
+        let [refused] = refused.as_slice() else { panic!("{refused:?}") };
+        assert!(refused.contains("malformed|the request has more than 1024 rows of 1024 columns|"), "{refused}");
+    }
+}

@@ -11,12 +11,13 @@ use arrow::datatypes::DataType;
 use chrono::Weekday;
 use chrono_tz::Tz;
 use datafusion::catalog::{MemTable, TableProvider};
+use futures::TryStreamExt;
 use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
 
 use super::super::{Inference, Layout, PayloadOptions, PayloadSchema, repeated_windows, unpacked};
 use super::lines;
-use crate::executor::LocalExecutor;
+use crate::executor::{LocalExecutor, PlanExecutor};
 use crate::session::{SessionOptions, context};
 use crate::window::{Calendar, Granularity};
 
@@ -268,6 +269,43 @@ fn many_calls_of_which_all_come_twice_count_once() {
         "SELECT __outcome, count(*), count(DISTINCT request_id), sum(a) FROM calls GROUP BY 1",
     );
     assert_eq!(counts, ["-|20000|20000|60000.0", "duplicate|20000|20000|-"]);
+}
+
+#[test]
+fn only_some_calls_are_unpacked_at_once() {
+    runtime().block_on(async {
+        let context = context(&SessionOptions { partitions: Some(2), ..SessionOptions::default() }).unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("calls.parquet");
+        let calls: Vec<Call> = (0..2_000).map(|at| (None, at, "200", OTHER, ONE)).collect();
+        let batch = gateway(&calls, &DataType::Int32, &DataType::Utf8);
+        let mut writer =
+            parquet::arrow::ArrowWriter::try_new(std::fs::File::create(&path).unwrap(), batch.schema(), None).unwrap();
+        writer.write(&batch).unwrap();
+        writer.close().unwrap();
+        let source = crate::source::Source::open(&context, path.to_str().unwrap()).await.unwrap();
+        let unpacked = unpacked(source.provider, &options(Layout::Gateway)).unwrap();
+        let executor = LocalExecutor::new(context.clone());
+        let plan = |columns: &[&str]| {
+            let table = context.read_table(Arc::clone(&unpacked)).unwrap();
+            table.select_columns(columns).unwrap().into_optimized_plan().unwrap()
+        };
+        let sizes = |plan| {
+            let executor = &executor;
+            async move {
+                let batches: Vec<RecordBatch> = executor.execute(plan).await.unwrap().try_collect().await.unwrap();
+                batches.iter().map(RecordBatch::num_rows).collect::<Vec<_>>()
+            }
+        };
+        // Each call is one row, so the rows of a batch are the calls that were unpacked together.
+        let found = sizes(plan(&["a", "prediction"])).await;
+        assert_eq!(found.iter().sum::<usize>(), 2_000);
+        assert!(found.iter().all(|&rows| rows <= 256), "{found:?}");
+        // As a view within a plan that is not optimised yet.
+        let view = context.read_table(Arc::clone(&unpacked)).unwrap().select_columns(&["a"]).unwrap();
+        let found = sizes(view.logical_plan().clone()).await;
+        assert!(found.iter().all(|&rows| rows <= 256), "{found:?}");
+    });
 }
 
 #[test]
