@@ -3,6 +3,7 @@
 use std::fmt::Debug;
 
 use async_trait::async_trait;
+use datafusion::dataframe::DataFrame;
 use datafusion::execution::SendableRecordBatchStream;
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::prelude::SessionContext;
@@ -18,6 +19,9 @@ pub trait PlanExecutor: Debug + Send + Sync {
     /// When the plan cannot be made physical; later errors come with the stream.
     async fn execute(&self, plan: LogicalPlan) -> Result<SendableRecordBatchStream>;
 }
+
+/// Calls of a model server in one batch. All of a batch unpack together, each to as many rows as its caller sent.
+const CALLS_AT_ONCE: usize = 256;
 
 /// Runs plans in this process.
 #[derive(Clone)]
@@ -42,6 +46,14 @@ impl LocalExecutor {
 #[async_trait]
 impl PlanExecutor for LocalExecutor {
     async fn execute(&self, plan: LogicalPlan) -> Result<SendableRecordBatchStream> {
-        Ok(self.context.execute_logical_plan(plan).await?.execute_stream().await?)
+        let unpacks = crate::payload::unpacks(&plan)?;
+        let mut frame = self.context.execute_logical_plan(plan).await?;
+        if unpacks {
+            let (mut state, plan) = frame.into_parts();
+            let calls = state.config().batch_size().min(CALLS_AT_ONCE);
+            *state.config_mut() = state.config().clone().with_batch_size(calls);
+            frame = DataFrame::new(state, plan);
+        }
+        Ok(frame.execute_stream().await?)
     }
 }

@@ -5,6 +5,7 @@
 
 mod aggregate;
 mod error;
+mod pair;
 
 use std::ops::ControlFlow;
 use std::sync::Arc;

@@ -431,6 +431,60 @@ fn a_column_whose_type_changed_costs_only_its_own_comparison() {
     );
     let profiled = place.row("SELECT avg FROM m_profile_metrics WHERE column_name = 'x' AND log_type = 'INPUT'");
     assert_eq!(profiled["avg"], 1.5);
+
+    // The same of a metric over it, and of that metric only.
+    let metric = |name: &str, of: &str| {
+        format!(
+            "[[monitor.m.metric]]\nname = \"{name}\"\nkind = \"aggregate\"\ncolumns = [\":table\"]\ntype = \"double\"\n\
+             definition = \"{of}\"\n"
+        )
+    };
+    let metrics = metric("mean", "avg(x)") + &metric("rows", "count(*)");
+    place.configure(&(monitor("m", "t.parquet", "baseline = \"~/before.parquet\"") + &metrics));
+    place.refresh();
+    let rows =
+        place.sql("SELECT log_type, mean, rows FROM m_profile_metrics WHERE column_name = ':table' ORDER BY log_type");
+    let row = |of: &str, mean: Option<f64>| json!({ "log_type": of, "mean": mean, "rows": 2.0 });
+    assert_eq!(rows, [row("BASELINE", None), row("INPUT", Some(1.5))]);
+    let reason = "SELECT reason FROM m_drift_metrics WHERE drift_type = 'BASELINE' AND column_name = ':table'";
+    assert_eq!(place.row(reason)["reason"], "the baseline lacks the columns, or their types, for: mean");
+}
+
+#[test]
+fn a_baseline_whose_label_is_text_has_no_model_quality() {
+    let place = Place::new();
+    let columns = |label| {
+        table([
+            ("time", times([instant("2024-01-01T12:00:00Z"), instant("2024-01-01T13:00:00Z")])),
+            ("model", texts(["a", "a"])),
+            ("predicted", numbers([1.0, 2.0])),
+            ("actual", label),
+        ])
+    };
+    place.parquet("t.parquet", &columns(numbers([1.0, 3.0])));
+    place.parquet("before.parquet", &columns(texts(["1", "NA"])));
+    place.configure(
+        "[monitor.m]\ntable = \"~/t.parquet\"\noutput = \"~/out\"\nbaseline = \"~/before.parquet\"\n\
+         [monitor.m.inference_log]\ntimestamp = \"time\"\ngranularities = [\"1 day\"]\nmodel_id = \"model\"\n\
+         prediction = \"predicted\"\nlabel = \"actual\"\nproblem_type = \"regression\"\n",
+    );
+    assert_eq!(place.refresh()["result"], "ok");
+    let rows = place.sql(
+        "SELECT log_type, mean_squared_error AS mse, reason FROM m_profile_metrics WHERE column_name = ':table' \
+         AND model = '*' ORDER BY log_type",
+    );
+    let reason = "the baseline lacks the columns, or their types, for: model quality";
+    assert_eq!(
+        rows,
+        [
+            json!({ "log_type": "BASELINE", "mse": null, "reason": reason }),
+            json!({ "log_type": "INPUT", "mse": 0.5, "reason": null }),
+        ]
+    );
+    // The other columns are compared.
+    let compared = place
+        .row("SELECT ks_test.statistic AS ks FROM m_drift_metrics WHERE column_name = 'predicted' AND model = '*'");
+    assert_eq!(compared["ks"], 0.0);
 }
 
 #[test]

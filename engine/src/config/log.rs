@@ -83,9 +83,19 @@ fn read_payload([columns, predictions, signature, status_codes]: [Option<Value<'
     Some(PayloadConfig { columns, signature, status_codes })
 }
 
+/// Columns in the order in which they are written, which is that of the values in rows that are lists.
 fn read_columns(value: &Value<'_>) -> Option<TypedColumns> {
+    let entries = value.section()?.into_entries();
+    if let Some((_, of_overlay)) = entries.iter().find(|(_, value)| value.is_of_overlay())
+        && entries.iter().any(|(_, value)| !value.is_of_overlay())
+    {
+        let message = "adds to columns of another file, so their order is not known";
+        let hint = "say all columns in one of the two files, under names that the other does not have";
+        of_overlay.report(message, Some(hint.to_owned()));
+        return None;
+    }
     let mut columns = Vec::new();
-    for (name, value) in value.section()?.into_entries() {
+    for (name, value) in entries {
         columns.push((value.located(name.to_owned()), value.text()?.value));
     }
     if columns.is_empty() {

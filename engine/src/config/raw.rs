@@ -130,6 +130,7 @@ impl<'a> Section<'a> {
                     sink,
                     key: join(&key, name.get_ref()),
                     at: sink.at(name.span().start),
+                    offset: name.span().start,
                     raw: value.get_ref(),
                 };
                 (name.get_ref().as_ref(), value)
@@ -160,10 +161,10 @@ impl<'a> Section<'a> {
         self.entries.iter().map(|(name, _)| *name).collect()
     }
 
-    /// The entries of a table whose keys the user chooses freely, in the order of their lines.
+    /// The entries of a table whose keys the user chooses freely, in the order in which they are written.
     pub(super) fn into_entries(self) -> Vec<(&'a str, Value<'a>)> {
         let mut entries = self.entries;
-        entries.sort_by_key(|(_, value)| value.at);
+        entries.sort_by_key(|(_, value)| value.offset);
         entries
     }
 
@@ -220,6 +221,8 @@ pub(super) struct Value<'a> {
     pub(super) sink: &'a Sink,
     pub(super) key: String,
     pub(super) at: At,
+    /// The byte of the document at which it, or its key, starts: it tells apart what stands in one line.
+    offset: usize,
     raw: &'a DeValue<'a>,
 }
 
@@ -386,6 +389,7 @@ impl<'a> Value<'a> {
             sink: self.sink,
             key: format!("{}[{index}]", self.key),
             at: self.sink.at(item.span().start),
+            offset: item.span().start,
             raw: item.get_ref(),
         });
         Some(items.collect())

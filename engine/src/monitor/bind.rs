@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Schema, SchemaRef};
 use datafusion::common::DFSchema;
+use datafusion::logical_expr::Expr;
 use datafusion::prelude::SessionContext;
 use limno_metrics::column::{ColumnKind, spark_type_name};
 use limno_metrics::schema::{Shape, drift_schema, profile_schema};
@@ -385,9 +386,13 @@ fn bind_baseline(context: &SessionContext, monitor: &BoundMonitor, source: Sourc
     };
     let holds = |measure: &Measure| {
         same(&measure.name).unwrap_or_else(|| {
-            // Anything else holds where all that it is over is there and can be planned.
-            measure.name != super::QUARANTINE
-                && measure.inputs.iter().all(|input| context.create_physical_expr(input.clone(), &fields).is_ok())
+            // Anything else holds where all that it is over is there, can be planned, and has a type that it takes.
+            let type_of = |input: &Expr| {
+                let planned = context.create_physical_expr(input.clone(), &fields).ok()?;
+                planned.data_type(&schema).ok()
+            };
+            let types: Option<Vec<DataType>> = measure.inputs.iter().map(type_of).collect();
+            measure.name != super::QUARANTINE && types.is_some_and(|types| measure.options.takes(&types))
         })
     };
     // A class can be of another type here.
@@ -398,8 +403,13 @@ fn bind_baseline(context: &SessionContext, monitor: &BoundMonitor, source: Sourc
         }
         None => measure,
     };
-    let measures = monitor.measures().into_iter().filter(holds).map(as_here).collect();
-    Ok(BoundBaseline { source, columns: found, measures, slices, model })
+    let (held, lacked): (Vec<Measure>, Vec<Measure>) = monitor.measures().into_iter().partition(holds);
+    let lacks = |name: &str| lacked.iter().any(|measure| measure.name == name);
+    let of_metrics = monitor.metrics.iter().filter(|metric| metric.parts().any(|part| lacks(&part.name)));
+    let of_metrics = of_metrics.map(|metric| metric.field.name().clone());
+    let lacking = lacks(super::QUALITY).then(|| "model quality".to_owned()).into_iter().chain(of_metrics).collect();
+    let measures = held.into_iter().map(as_here).collect();
+    Ok(BoundBaseline { source, columns: found, measures, lacking, slices, model })
 }
 
 fn baseline_column(config: &MonitorConfig, column: &BoundColumn, schema: &Schema) -> BaselineColumn {

@@ -63,6 +63,8 @@ pub struct BoundBaseline {
     pub columns: Vec<BaselineColumn>,
     /// The states that can be made of it.
     pub measures: Vec<Measure>,
+    /// What cannot be told of it, because it has no column, or one of another type: model quality, and metrics by name.
+    pub lacking: Vec<String>,
     /// The slicing expressions that hold on the baseline, by their position in the monitor.
     pub slices: Vec<(usize, SliceExpression)>,
     /// The model column, if the baseline has it.
@@ -81,6 +83,15 @@ pub enum BaselineColumn {
         /// Spark's name of the baseline's type.
         data_type: String,
     },
+}
+
+impl BoundBaseline {
+    /// Why the row of the table lacks numbers; `None` if it has them all.
+    #[must_use]
+    pub fn why_lacking(&self) -> Option<String> {
+        let lacking = self.lacking.join(", ");
+        (!lacking.is_empty()).then(|| format!("the baseline lacks the columns, or their types, for: {lacking}"))
+    }
 }
 
 impl BoundColumn {

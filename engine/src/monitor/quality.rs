@@ -1,8 +1,11 @@
 //! The state of model quality: which expressions are prediction, label and scores.
 
 use arrow::datatypes::{DataType, Schema};
+use datafusion::common::ScalarValue;
 use datafusion::functions::core::expr_fn::get_field;
-use datafusion::logical_expr::Expr;
+use datafusion::functions::math::expr_fn::isnan;
+use datafusion::logical_expr::expr::Case;
+use datafusion::logical_expr::{Expr, cast, lit};
 use limno_metrics::column::spark_type_name;
 use limno_metrics::quality::{MAX_CLASSES, QualityOptions, Scores};
 use limno_sql::plan::{Measure, MeasureOptions, field_of};
@@ -54,6 +57,9 @@ pub(super) fn bind_quality(
                     problems.push(role.problem(file, message, None));
                 }
             }
+            if let (Some(of_prediction), Some(of_label)) = (type_of(prediction), type_of(label)) {
+                inputs = vec![in_words_of(of_label, column(prediction), of_prediction), column(label)];
+            }
             let scores = match prediction_proba {
                 None => Scores::None,
                 Some(Probabilities::Column(proba)) => scores_of_column(
@@ -86,6 +92,24 @@ pub(super) fn bind_quality(
 
 fn column(name: &Located<String>) -> Expr {
     field_of(std::slice::from_ref(&name.value))
+}
+
+/// Predictions in the words of the labels: where one of them is boolean, 0 and 1 are false and true.
+fn in_words_of(label: &DataType, prediction: Expr, data_type: &DataType) -> Expr {
+    match (label, data_type) {
+        (DataType::Boolean, data_type) if data_type.is_numeric() => {
+            let word = |number: i64, word: &str| (Box::new(prediction.clone().eq(lit(number))), Box::new(lit(word)));
+            let mut cases = vec![word(0, "false"), word(1, "true")];
+            if data_type.is_floating() {
+                // No class, as elsewhere.
+                cases.push((Box::new(isnan(prediction.clone())), Box::new(lit(ScalarValue::Utf8(None)))));
+            }
+            let other = Some(Box::new(cast(prediction, DataType::Utf8)));
+            Expr::Case(Case::new(None, cases, other))
+        }
+        (label, DataType::Boolean) if label.is_numeric() => cast(prediction, DataType::Int32),
+        _ => prediction,
+    }
 }
 
 fn is_class(data_type: &DataType) -> bool {

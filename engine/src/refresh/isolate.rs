@@ -1,7 +1,8 @@
 //! When a scan fails: which files and columns are to blame, and everything else all the same.
 //!
 //! The files of the scan are read one by one, and the columns of those that fail. States merge to the same whatever
-//! pieces they were made of, so what is read this way is what the scan would have read.
+//! pieces they were made of, so what is read this way is what the scan would have read. Only requests that are logged more
+//! than once hang together across files.
 
 use std::collections::BTreeMap;
 
@@ -70,9 +71,12 @@ impl Reader<'_> {
         let Some(files) = part.files.as_ref().filter(|_| part.query.source.delta.is_some()) else {
             return self.rescue_columns(part, error, definitions, (spool, seen, trouble)).await;
         };
+        if part.query.source.payload().is_some() {
+            return self.rescue_log(part, files, error, definitions, (spool, seen, trouble)).await;
+        }
         let mut is_any_read = false;
         for file in files {
-            let alone = self.of_file(part, file).await?;
+            let alone = self.of_files(part, vec![file.clone()]).await?;
             let result = match self.part(&alone, definitions, spool.empty()).await {
                 Ok((rows, counted)) => {
                     spool.absorb(rows)?;
@@ -87,24 +91,69 @@ impl Reader<'_> {
             match result {
                 Ok(()) => is_any_read = true,
                 Err(error) if !is_of_data(&error) => return Err(error),
-                Err(error) => {
-                    let Some(extent) = self.time.as_ref().and_then(|time: &LoggedTime| time.extent(file)) else {
-                        return Err(error);
-                    };
-                    trouble.spans.extend(&extent);
-                    trouble.files.push((file.path.clone(), error.to_string()));
-                }
+                Err(error) => self.lose(file, error, trouble)?,
             }
         }
         // What is there already is kept; where there is nothing, nothing would be no result.
         if is_any_read || self.has_states { Ok(()) } else { Err(error) }
     }
 
-    async fn of_file(&self, part: &Part, file: &Add) -> Result<Part> {
-        let mut alone = part.clone();
-        alone.query.source = part.query.source.of_files(vec![file.clone()]).await?;
-        alone.files = Some(vec![file.clone()]);
-        Ok(alone)
+    /// Of a log of requests the files are told apart only to find those that do not read. A request can stand in several
+    /// of the others and counts once, so those are read together.
+    async fn rescue_log(
+        &self,
+        part: &Part,
+        files: &[Add],
+        error: Error,
+        definitions: &Definitions,
+        (spool, seen, trouble): (&mut Spool, &mut Seen, &mut Trouble),
+    ) -> Result<()> {
+        let mut good = Vec::new();
+        for file in files {
+            let alone = self.of_files(part, vec![file.clone()]).await?;
+            let result = match self.part(&alone, definitions, spool.empty()).await {
+                Ok(_) => Ok(()),
+                Err(error) if is_of_data(&error) => {
+                    let unused = (&mut spool.empty(), &mut Seen::default(), &mut *trouble);
+                    self.rescue_columns(&alone, error, definitions, unused).await
+                }
+                Err(error) => Err(error),
+            };
+            match result {
+                Ok(()) => good.push(file.clone()),
+                Err(error) if !is_of_data(&error) => return Err(error),
+                Err(error) => self.lose(file, error, trouble)?,
+            }
+        }
+        if good.is_empty() {
+            return if self.has_states { Ok(()) } else { Err(error) };
+        }
+        let mut together = self.of_files(part, good).await?;
+        together.query.measures.retain(|measure| !trouble.columns.contains_key(&measure.name));
+        let (rows, counted) = self.part(&together, definitions, spool.empty()).await?;
+        spool.absorb(rows)?;
+        seen.add(counted);
+        Ok(())
+    }
+
+    /// Leaves the windows of a file as they were.
+    ///
+    /// # Errors
+    /// `error`, if the log does not tell which those are.
+    fn lose(&self, file: &Add, error: Error, trouble: &mut Trouble) -> Result<()> {
+        let Some(extent) = self.time.as_ref().and_then(|time: &LoggedTime| time.extent(file)) else {
+            return Err(error);
+        };
+        trouble.spans.extend(&extent);
+        trouble.files.push((file.path.clone(), error.to_string()));
+        Ok(())
+    }
+
+    async fn of_files(&self, part: &Part, files: Vec<Add>) -> Result<Part> {
+        let mut selected = part.clone();
+        selected.query.source = part.query.source.of_files(files.clone()).await?;
+        selected.files = Some(files);
+        Ok(selected)
     }
 
     /// Reads the columns of a part one by one. Those that fail are left out of all parts.

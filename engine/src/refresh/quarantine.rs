@@ -2,12 +2,12 @@
 //!
 //! As the metric tables, it follows from the ledger: what a window lost or got back, it loses and gets back here.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, LazyLock};
 
 use arrow::array::{ArrayRef, Int32Array, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
-use datafusion::logical_expr::{col, lit};
+use datafusion::logical_expr::{Expr, col, lit};
 use datafusion::prelude::SessionContext;
 use futures::StreamExt;
 use limno_metrics::MeasureState;
@@ -17,7 +17,7 @@ use limno_sql::payload::QuarantinedRow;
 
 use super::changed::LEDGER_ID;
 use crate::Result;
-use crate::ledger::{Ledger, WATERMARK};
+use crate::ledger::{self, Ledger, WATERMARK};
 use crate::monitor::QUARANTINE;
 use crate::store::{Changes, OwnTable};
 
@@ -57,35 +57,14 @@ pub(super) async fn write(context: &SessionContext, ledger: &Ledger, uri: &str, 
     };
     let stale = table.files().iter().filter(|file| is_changed(file.group.as_deref()));
     let removed: Vec<_> = stale.map(|file| file.add.clone()).collect();
-    let files = ledger.files(|group| group != WATERMARK && is_changed(Some(group)));
-    let mut samples: BTreeMap<String, ItemSample> = BTreeMap::new();
-    if !files.is_empty() {
-        let wanted = col("column_name").eq(lit(QUARANTINE));
-        let mut rows = std::pin::pin!(ledger.read(context, files, Some(wanted)).await?);
-        while let Some(batch) = rows.next().await {
-            for row in batch? {
-                let Some(MeasureState::Sample(sample)) = row.state.as_deref().map(MeasureState::decode).transpose()?
-                else {
-                    continue;
-                };
-                // Windows of a group stand together; each has its own limit.
-                let group = crate::ledger::group_of(&row.key, ledger.unit());
-                match samples.entry(group) {
-                    std::collections::btree_map::Entry::Vacant(entry) => {
-                        entry.insert(unlimited(&sample)?);
-                    }
-                    std::collections::btree_map::Entry::Occupied(mut entry) => {
-                        entry.get_mut().merge(&unlimited(&sample)?)?;
-                    }
-                }
-            }
-        }
-    }
     let mut writer = table.writer(&SCHEMA)?;
     let mut added = Vec::new();
-    for (group, sample) in samples {
-        writer.write(to_batch(&sample)?).await?;
-        added.extend(writer.finish(Some(&group)).await?);
+    // One group after the other: the samples of all windows together can be large.
+    for group in groups_of(context, ledger, |group| group != WATERMARK && is_changed(Some(group))).await? {
+        if let Some(sample) = sample_of(context, ledger, &group).await? {
+            writer.write(to_batch(&sample)?).await?;
+            added.extend(writer.finish(Some(&group)).await?);
+        }
     }
     let changes = Changes {
         removed,
@@ -94,6 +73,51 @@ pub(super) async fn write(context: &SessionContext, ledger: &Ledger, uri: &str, 
         properties: BTreeMap::from([(LEDGER_ID, ledger.table.id().unwrap_or_default().to_owned())]),
     };
     Ok(table.commit(&SCHEMA, changes).await?.is_some())
+}
+
+/// The groups of the ledger that are wanted. Of files that another program joined the rows tell.
+async fn groups_of(
+    context: &SessionContext,
+    ledger: &Ledger,
+    is_wanted: impl Fn(&str) -> bool,
+) -> Result<BTreeSet<String>> {
+    let groups = ledger.table.files().iter().filter_map(|file| file.group.as_deref());
+    let mut groups: BTreeSet<String> = groups.filter(|group| is_wanted(group)).map(str::to_owned).collect();
+    let joined = ledger.files(|_| false);
+    if !joined.is_empty() {
+        let mut rows = std::pin::pin!(ledger.read(context, joined, Some(of_quarantine())).await?);
+        while let Some(batch) = rows.next().await {
+            let found = batch?.into_iter().map(|row| ledger::group_of(&row.key, ledger.unit()));
+            groups.extend(found.filter(|group| is_wanted(group)));
+        }
+    }
+    Ok(groups)
+}
+
+/// What a group of windows has in quarantine: they stand together, and each has its own limit.
+async fn sample_of(context: &SessionContext, ledger: &Ledger, group: &str) -> Result<Option<ItemSample>> {
+    let files = ledger.files(|stored| stored == group);
+    let mut sample: Option<ItemSample> = None;
+    let mut rows = std::pin::pin!(ledger.read(context, files, Some(of_quarantine())).await?);
+    while let Some(batch) = rows.next().await {
+        for row in batch? {
+            if ledger::group_of(&row.key, ledger.unit()) != group {
+                continue;
+            }
+            let state = row.state.as_deref().map(MeasureState::decode).transpose()?;
+            let Some(MeasureState::Sample(of_window)) = state else { continue };
+            let of_window = unlimited(&of_window)?;
+            match &mut sample {
+                Some(sample) => sample.merge(&of_window)?,
+                None => sample = Some(of_window),
+            }
+        }
+    }
+    Ok(sample)
+}
+
+fn of_quarantine() -> Expr {
+    col("column_name").eq(lit(QUARANTINE))
 }
 
 /// The same items, to which any number can be added.

@@ -193,8 +193,11 @@ impl Reader<'_> {
         let mut sizes = vec![0_u64; all.len()];
         while let Some(batch) = groups.next().await {
             for row in batch? {
+                let is_at_fault = row.outcome == Some(Outcome::Malformed);
                 for (size, measure) in sizes.iter_mut().zip(all) {
-                    *size = size.saturating_add(state_size(row.rows, measure).saturating_mul(COPIES));
+                    // Of rows that are measured, and of those that are not looked at, nothing goes into quarantine.
+                    let rows = if measure.name == QUARANTINE && !is_at_fault { 0 } else { row.rows };
+                    *size = size.saturating_add(state_size(rows, measure).saturating_mul(COPIES));
                 }
             }
         }

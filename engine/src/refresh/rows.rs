@@ -20,7 +20,7 @@ use super::is_complete;
 use super::profile_rows::ProfileRow;
 use crate::Result;
 use crate::config::MetricKind;
-use crate::monitor::{BaselineColumn, BoundMetric, BoundMonitor};
+use crate::monitor::{BaselineColumn, BoundBaseline, BoundMetric, BoundMonitor};
 
 /// Bins written with a row: thousands of categories explain nothing.
 const WRITTEN_BINS: usize = 20;
@@ -164,6 +164,9 @@ impl RowMaker<'_> {
         let numbers = quality.map(|state| Arc::new(state.quality()));
         let mut row = self.profile_table(cell, is_baseline);
         row.profile.reason = numbers.as_ref().and_then(|numbers| numbers.reason.clone());
+        if is_baseline && row.profile.reason.is_none() {
+            row.profile.reason = self.monitor.baseline.as_ref().and_then(BoundBaseline::why_lacking);
+        }
         ProfileRow {
             non_null_columns: Some(non_null_columns),
             fairness: quality.zip(others).and_then(|(protected, others)| fairness(protected, others)).map(Arc::new),
@@ -266,7 +269,10 @@ impl RowMaker<'_> {
             .fold((0, 0), |(added, missing), (now, before)| {
                 (added + i32::from(now && !before), missing + i32::from(before && !now))
             });
+        let baseline = self.monitor.baseline.as_ref().filter(|_| is_baseline);
+        let reason = baseline.and_then(BoundBaseline::why_lacking);
         DriftRow {
+            drift: ColumnDrift { reason, ..ColumnDrift::default() },
             non_null_delta: Some((added, missing)),
             sides: sides.map(Box::new),
             ..self.drift_table(cell, comparison, is_baseline)

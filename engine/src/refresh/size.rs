@@ -21,8 +21,8 @@ const SCORE_BUCKETS: u64 = 2 * 4096;
 const BYTES_A_PAIR: u64 = 48;
 /// The most pairs that anybody has seen: of three hundred classes, each taken for each other.
 const MOST_PAIRS: u64 = 90_000;
-/// The description of a row that could not be parsed.
-const BYTES_AN_ITEM: u64 = 512;
+/// The description of a row that could not be parsed: its reason, and 200 characters of the text at fault.
+const BYTES_AN_ITEM: u64 = 1024;
 
 /// Bytes that a state over so many rows takes in memory, about.
 pub(super) fn state_size(rows: u64, measure: &Measure) -> u64 {
@@ -38,8 +38,7 @@ pub(super) fn state_size(rows: u64, measure: &Measure) -> u64 {
             let of_scores = buckets.min(rows.saturating_mul(scores).saturating_mul(BYTES_A_VALUE));
             SMALLEST_STATE + of_scores + rows.min(MOST_PAIRS) * BYTES_A_PAIR
         }
-        // Few rows are at fault; where all are, so many are kept.
-        MeasureOptions::Sample { limit } => SMALLEST_STATE + rows.min(u64::from(*limit) / 10) * BYTES_AN_ITEM,
+        MeasureOptions::Sample { limit } => SMALLEST_STATE + rows.min(u64::from(*limit)) * BYTES_AN_ITEM,
     }
 }
 
@@ -56,4 +55,19 @@ pub(super) fn largest(monitor: &BoundMonitor) -> Vec<Measure> {
     let columns = monitor.columns.iter().map(|column| of_column(&column.name));
     let largest = columns.max_by_key(|all| all.iter().map(|measure| state_size(ROWS, measure)).sum::<u64>());
     largest.unwrap_or_default().into_iter().cloned().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_quarantine_is_as_large_as_its_limit() {
+        let measure =
+            |limit| Measure { name: String::new(), inputs: Vec::new(), options: MeasureOptions::Sample { limit } };
+        // A reason and an excerpt of some hundred bytes for each.
+        assert!(state_size(1_000_000, &measure(10_000)) >= 10_000 * 500);
+        assert_eq!(state_size(1_000_000, &measure(10_000)), state_size(10_000, &measure(10_000)));
+        assert!(state_size(0, &measure(10_000)) <= SMALLEST_STATE);
+    }
 }

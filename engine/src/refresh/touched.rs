@@ -8,10 +8,11 @@ use deltalake::kernel::Add;
 use limno_sql::executor::PlanExecutor;
 use limno_sql::payload::repeated_windows;
 use limno_sql::plan::TimeColumn;
-use limno_sql::source::{Source, SourceVersion, View, active_files, touched_windows};
+use limno_sql::source::{LabelJoin, Source, SourceVersion, View, active_files, read_labels, touched_windows};
 use limno_sql::window::{Spans, Window};
 
-use crate::change::ChangeSet;
+use super::plan::logged_time;
+use crate::change::{ChangeSet, LoggedTime};
 use crate::ledger::{TableMark, Watermark};
 use crate::monitor::BoundMonitor;
 use crate::refresh::is_of_data;
@@ -79,11 +80,17 @@ impl Looking<'_> {
         let mut old = active_files(table).map_err(unreadable)?;
         old.retain(|file| !is_new.contains(file.path.as_str()));
         let (new, old) = (monitor.source.of_files(added.clone()).await?, monitor.source.of_files(old).await?);
-        let starts = repeated_windows(self.executor, new.base, old.base, options).await;
+        let tables = (new.base, old.base);
+        let starts = repeated_windows(self.executor, &monitor.source.uri, tables, options).await;
         let starts = match starts.map_err(Error::from) {
             Ok(starts) => starts,
-            // Which file does not read is found out where it is read.
-            Err(error) if is_of_data(&error) => return Ok(none),
+            // Which file does not read is found out where it is read. Until then any call may be there already.
+            Err(error) if is_of_data(&error) => {
+                return Ok(match extent_of(added, logged_time(monitor).as_ref()) {
+                    Some(spans) => Touch::Spans(spans),
+                    None => Touch::Everything { reason: format!("requests may have been logged again: {error}") },
+                });
+            }
             Err(error) => return Err(error),
         };
         let query = monitor.query();
@@ -124,13 +131,56 @@ impl Looking<'_> {
         let rows = monitor.source.before_view(|view| matches!(view, View::Labels(_)))?;
         let files = (then.of_files(gone).await?, labels.of_files(come).await?);
         let windows = touched_windows(self.executor, &rows, time, join, (&files.0, &files.1)).await;
-        match windows.map_err(Error::from) {
-            Ok(windows) => Ok(Touch::Spans(spans_of(&windows, time))),
-            // Files of a version that is gone can be gone too.
-            Err(error) if is_of_data(&error) => everything("no longer has the files that were read"),
-            Err(error) => Err(error),
+        let error = match windows.map_err(Error::from) {
+            Ok(windows) => return Ok(Touch::Spans(spans_of(&windows, time))),
+            Err(error) if is_of_data(&error) => error,
+            Err(error) => return Err(error),
+        };
+        // Files of a version that is gone can be gone too; those of the version that is read cannot be done without.
+        match read_labels(self.executor, join, &files.0).await.map_err(Error::from) {
+            Err(error) if is_of_data(&error) => return everything("no longer has the files that were read"),
+            read => read?,
         }
+        read_labels(self.executor, join, &files.1).await?;
+        self.by_labels_of_files(monitor, &rows, (join, time), (&files.0, &files.1), error).await
     }
+
+    /// The windows of rows whose labels changed where not every file of rows reads: those of a file that does not are looked
+    /// at anew as a whole.
+    async fn by_labels_of_files(
+        &self,
+        monitor: &BoundMonitor,
+        rows: &Source,
+        (join, time): (&LabelJoin, &TimeColumn),
+        labels: (&Source, &Source),
+        error: Error,
+    ) -> Result<Touch> {
+        let Some(table) = rows.delta.as_deref() else { return Err(error) };
+        let unreadable = |error| limno_sql::Error::Delta { uri: rows.uri.clone(), source: Box::new(error) };
+        let logged = logged_time(monitor);
+        let mut spans = Spans::none();
+        for file in active_files(table).map_err(unreadable)? {
+            let of_file = rows.of_files(vec![file.clone()]).await?;
+            match touched_windows(self.executor, &of_file, time, join, labels).await.map_err(Error::from) {
+                Ok(windows) => spans.extend(&spans_of(&windows, time)),
+                Err(error) if !is_of_data(&error) => return Err(error),
+                Err(error) => {
+                    let Some(extent) = extent_of(&[file], logged.as_ref()) else { return Err(error) };
+                    spans.extend(&extent);
+                }
+            }
+        }
+        Ok(Touch::Spans(spans))
+    }
+}
+
+/// The windows in which rows of these files can lie; `None` if the log does not say.
+fn extent_of(files: &[Add], time: Option<&LoggedTime>) -> Option<Spans> {
+    let mut spans = Spans::none();
+    for file in files {
+        spans.extend(&time?.extent(file)?);
+    }
+    Some(spans)
 }
 
 /// The windows of these starts.

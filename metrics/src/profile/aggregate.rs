@@ -4,15 +4,18 @@ use super::FrozenColumn;
 use crate::column::Values;
 use crate::state::Buckets;
 
-/// What is asked of a column. Nulls and NaN are left out of all of them, as they are out of the profile's numbers.
+/// What is asked of a column. Nulls are left out of all but the rows. NaN is a value where values are counted, as in SQL,
+/// and left out of the rest, as it is out of the profile's numbers.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Aggregate {
     /// Rows, nulls included.
     Rows,
-    /// Values that are not null.
+    /// Values that are not null, NaN included.
     Count,
     /// The sum, rounded once; none of infinite values.
     Sum,
+    /// What that rounding took away, rounded once.
+    SumRest,
     /// The mean, rounded once; none of infinite values.
     Mean,
     /// The least value; of times in microseconds.
@@ -46,6 +49,7 @@ impl FrozenColumn {
             Aggregate::Rows => Some(counts.rows as f64),
             Aggregate::Count => Some((counts.rows - counts.nulls) as f64),
             Aggregate::Sum => finite()?.total(),
+            Aggregate::SumRest => finite()?.total_rest(),
             Aggregate::Mean => finite()?.mean(),
             Aggregate::Variance { of_population: true } => finite()?.population_variance(),
             Aggregate::Variance { of_population: false } => finite()?.variance(),
@@ -96,6 +100,8 @@ mod tests {
     fn answers_are_those_of_sql() {
         let values = [1.0, 2.0, 4.0, 8.0, f64::NAN];
         assert_eq!(of(&values, Aggregate::Sum), Some(15.0));
+        assert_eq!(of(&values, Aggregate::SumRest), Some(0.0));
+        assert_eq!(of(&[1e16, 1.0, 0.5], Aggregate::SumRest), Some(-0.5));
         assert_eq!(of(&values, Aggregate::Count), Some(5.0));
         assert_eq!(of(&values, Aggregate::Mean), Some(3.75));
         assert_eq!(of(&values, Aggregate::Min), Some(1.0));
@@ -108,6 +114,7 @@ mod tests {
         assert_eq!(of(&[3.0, 3.0], Aggregate::Distinct), Some(1.0));
         assert_eq!(of(&[], Aggregate::Sum), None);
         assert_eq!(of(&[f64::INFINITY], Aggregate::Sum), None);
+        assert_eq!(of(&[f64::INFINITY], Aggregate::SumRest), None);
         assert_eq!(of(&[1e308, 1e308, -1e308], Aggregate::Sum), Some(1e308));
     }
 }

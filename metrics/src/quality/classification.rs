@@ -95,6 +95,9 @@ impl ClassificationState {
         quality.accuracy = share(self.correct, evaluated);
         if let Some(table) = self.confusion.table().filter(|_| evaluated > 0) {
             let classes = table.one_vs_all();
+            if classes.iter().all(|class| class.predicted == 0 || class.labeled == 0) {
+                quality.note("no class is both predicted and a label, so none can be right");
+            }
             quality.precision = Some(averaged(&table.classes, &classes, |c| (c.hits, c.predicted)));
             quality.recall = Some(averaged(&table.classes, &classes, |c| (c.hits, c.labeled)));
             quality.f1 = Some(averaged(&table.classes, &classes, |c| (2 * c.hits, c.predicted + c.labeled)));

@@ -139,6 +139,15 @@ impl ExactSums {
         (self.count > 0).then(|| rounding::ratio(&self.sum.to_big(), &BigUint::from(1u8), -i64::from(UNIT)))
     }
 
+    /// What the rounding of [`total`](Self::total) took away, itself rounded once: both together are the sum to more than
+    /// a hundred bits. `None` if there are no values, or if their sum is beyond the doubles.
+    #[must_use]
+    pub fn total_rest(&self) -> Option<f64> {
+        let (exponent, mantissa) = split(self.total().filter(|total| total.is_finite())?);
+        let rest = self.sum.to_big() - (BigInt::from(mantissa) << (exponent - 1));
+        Some(rounding::ratio(&rest, &BigUint::from(1u8), -i64::from(UNIT)))
+    }
+
     /// The variance of the values themselves (denominator n), rounded once; `None` if there are none.
     #[must_use]
     pub fn population_variance(&self) -> Option<f64> {
@@ -368,6 +377,18 @@ mod tests {
         let small: Vec<f64> = (0..1000).map(|i| f64::from(i % 3) * 2.0).collect();
         assert_eq!(state.variance(), sums(&small).variance());
         assert_eq!(state.mean(), Some(1e16 + 2.0));
+    }
+
+    #[test]
+    fn a_sum_and_its_rest_are_the_whole_sum() {
+        let state = sums(&[1e16, 0.5, f64::EPSILON / 2.0]);
+        assert_eq!((state.total(), state.total_rest()), (Some(1e16), Some(0.5 + f64::EPSILON / 2.0)));
+        // Just short of the middle between two doubles.
+        let state = sums(&[-1e16, -3.0, 5e-324]);
+        assert_eq!((state.total(), state.total_rest()), (Some(-1e16 - 2.0), Some(-1.0)));
+        assert_eq!(sums(&[0.5, 0.25]).total_rest(), Some(0.0));
+        assert_eq!(sums(&[f64::MAX, f64::MAX]).total_rest(), None);
+        assert_eq!(sums(&[]).total_rest(), None);
     }
 
     #[test]

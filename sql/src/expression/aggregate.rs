@@ -5,7 +5,8 @@
 //! incremental as a column: nothing is ever aggregated again because other rows came. Functions that depend on the
 //! order of the rows (`first_value`, `array_agg`, …) are refused.
 //!
-//! Numbers are doubles throughout, as in Spark: `count(*) / 2` is no integer division. NULL and NaN are left out.
+//! Numbers are doubles throughout, as in Spark: `count(*) / 2` is no integer division. NULL is left out, and so is NaN, but
+//! for `count`, which counts it as SQL does.
 
 use arrow::array::{ArrayRef, Float64Array, TimestampMicrosecondArray};
 use arrow::compute::cast as cast_array;
@@ -20,6 +21,7 @@ use limno_metrics::column::{ColumnKind, ColumnOptions, spark_type_name};
 use limno_metrics::profile::{Aggregate, FrozenColumn};
 
 use super::error::plan_error;
+use super::pair::{self, Digits, Factor, Of};
 use super::{Allows, ExpressionError, check, check_casts, plan};
 
 /// The aggregate functions that metrics have.
@@ -359,7 +361,7 @@ impl Parts<'_> {
         Ok(self.part(input, options, Aggregate::Distinct, DataType::Float64))
     }
 
-    /// Covariance from variances, var(x + y) − var(x − y) = 4 cov(x, y), which exact sums answer.
+    /// Covariance and correlation of the rows in which both are numbers, from exact sums; see [`super::pair`].
     fn pair(
         &mut self,
         function: &str,
@@ -367,21 +369,59 @@ impl Parts<'_> {
         y: Expr,
         form: &dyn Fn(&str) -> ExpressionError,
     ) -> Result<Expr, ExpressionError> {
-        let (x, y) = (self.as_double(x, form)?, self.as_double(y, form)?);
-        let both = |value: Expr| {
-            let present = x.clone().is_not_null().and(y.clone().is_not_null());
-            when(present, value).end().map_err(|error| plan_error(&error))
-        };
-        let asked = Aggregate::Variance { of_population: function != "covar_samp" };
-        let sum = self.number(both(x.clone() + y.clone())?, asked, form)?;
-        let difference = self.number(both(x.clone() - y.clone())?, asked, form)?;
-        let covariance = (sum - difference) / lit(4.0);
+        let (x, y) = (self.as_paired(x, form)?, self.as_paired(y, form)?);
+        let of_population = function != "covar_samp";
+        let covariance = self.covariance((&x, &y), [Factor::X, Factor::Y], of_population, form)?;
         if function != "corr" {
             return Ok(covariance);
         }
-        let of_x = self.number(both(x.clone())?, asked, form)?;
-        let of_y = self.number(both(y.clone())?, asked, form)?;
-        Ok(covariance / datafusion::functions::math::expr_fn::sqrt(of_x * of_y))
+        let mut variance = |factor: Factor| match self.type_of(if factor == Factor::X { &x } else { &y })? {
+            // Sums of squares are exact as they are.
+            DataType::Float64 => {
+                let values = pair::term(Of::One(factor), Digits::High, &x, &y);
+                self.number(values, Aggregate::Variance { of_population }, form)
+            }
+            _ => self.covariance((&x, &y), [factor, factor], of_population, form),
+        };
+        let (of_x, of_y) = (variance(Factor::X)?, variance(Factor::Y)?);
+        Ok(pair::correlation(covariance, of_x, of_y))
+    }
+
+    /// The covariance of two of a pair, or of one with itself.
+    fn covariance(
+        &mut self,
+        (x, y): (&Expr, &Expr),
+        [a, b]: [Factor; 2],
+        of_population: bool,
+        form: &dyn Fn(&str) -> ExpressionError,
+    ) -> Result<Expr, ExpressionError> {
+        let count = self.number(pair::term(Of::One(Factor::X), Digits::High, x, y), Aggregate::Count, form)?;
+        let mut sums = vec![count];
+        for of in [Of::One(a), Of::One(b), Of::Product(a, b)] {
+            let digits: &[Digits] = match of {
+                Of::One(factor) if self.type_of(if factor == Factor::X { x } else { y })? == DataType::Float64 => {
+                    &[Digits::High]
+                }
+                _ => &[Digits::High, Digits::Low],
+            };
+            for &digits in digits {
+                let values = pair::term(of, digits, x, y);
+                sums.push(self.number(values.clone(), Aggregate::Sum, form)?);
+                sums.push(self.number(values, Aggregate::SumRest, form)?);
+            }
+            if digits.len() == 1 {
+                sums.extend([lit(0.0), lit(0.0)]);
+            }
+        }
+        Ok(pair::covariance(of_population, sums))
+    }
+
+    /// A number that loses none of its digits: integers of 64 bits stay what they are.
+    fn as_paired(&self, input: Expr, form: &dyn Fn(&str) -> ExpressionError) -> Result<Expr, ExpressionError> {
+        match self.type_of(&input)? {
+            DataType::Int64 | DataType::UInt64 => Ok(input),
+            _ => self.as_double(input, form),
+        }
     }
 }
 
@@ -490,6 +530,85 @@ mod tests {
                 }
             }
         }
+    }
+
+    /// Covariance and both variances of the population, in integers, of values around an origin.
+    fn exact(x: &[i128], y: &[i128]) -> (f64, f64, f64) {
+        let n = x.len() as i128;
+        let (origin_x, origin_y) = (x[0], y[0]);
+        let sum = |of: &dyn Fn(i128, i128) -> i128| -> i128 {
+            x.iter().zip(y).map(|(x, y)| of(x - origin_x, y - origin_y)).sum()
+        };
+        let (of_x, of_y) = (sum(&|x, _| x), sum(&|_, y| y));
+        let over = |value: i128| value as f64 / (n * n) as f64;
+        (
+            over(n * sum(&|x, y| x * y) - of_x * of_y),
+            over(n * sum(&|x, _| x * x) - of_x * of_x),
+            over(n * sum(&|_, y| y * y) - of_y * of_y),
+        )
+    }
+
+    fn double(array: &ArrayRef) -> Option<f64> {
+        let values = array.as_primitive::<arrow::datatypes::Float64Type>();
+        values.is_valid(0).then(|| values.value(0))
+    }
+
+    #[test]
+    fn pairs_far_from_zero_keep_their_covariance() {
+        let context = SessionContext::new();
+        // Nanoseconds of seconds that follow each other, odd ones and such as doubles hold; small numbers beside them.
+        let start = 1_700_000_000_000_000_001_i64;
+        let odd: Vec<i64> = (0..500).map(|row| start + row * 1_000_000_007).collect();
+        let even: Vec<i64> = odd.iter().map(|at| at / 4096 * 4096).collect();
+        let ends: Vec<i64> =
+            odd.iter().enumerate().map(|(row, at)| at + 3 + (row as i64 * 37 % 101) * 999_999_937).collect();
+        let small: Vec<i64> = (0..500).map(|row| row * 7 % 23 + row / 40).collect();
+        let wide = |values: &[i64]| values.iter().map(|&value| i128::from(value)).collect::<Vec<_>>();
+        let doubles = |values: &[i64]| Arc::new(values.iter().map(|&value| value as f64).collect::<Float64Array>());
+        let integers = |values: &[i64]| Arc::new(Int64Array::from(values.to_vec()));
+        let cases: [(&[i64], ArrayRef, &[i64], ArrayRef); 5] = [
+            (&odd, integers(&odd), &small, doubles(&small)),
+            (&even, doubles(&even), &small, integers(&small)),
+            (&odd, integers(&odd), &ends, integers(&ends)),
+            (&even, doubles(&even), &ends, integers(&ends)),
+            (&small, doubles(&small), &small, doubles(&small)),
+        ];
+        for (case, (x, x_values, y, y_values)) in cases.into_iter().enumerate() {
+            let batch = RecordBatch::try_from_iter([("x", x_values), ("y", y_values)]).unwrap();
+            let (covariance, of_x, of_y) = exact(&wide(x), &wide(y));
+            for (text, expected) in [
+                ("covar_pop(x, y)", covariance),
+                ("covar_pop(y, x)", covariance),
+                ("covar_samp(x, y)", covariance * 500.0 / 499.0),
+                ("corr(x, y)", covariance / (of_x.sqrt() * of_y.sqrt())),
+            ] {
+                let found = double(&from_states(&context, text, &batch)).unwrap();
+                assert!((found / expected - 1.0).abs() < 1e-9, "{text} of case {case}: {found} {expected}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_pair_counts_where_both_are_numbers() {
+        let context = SessionContext::new();
+        let numbers = |values: &[f64]| -> ArrayRef { Arc::new(Float64Array::from(values.to_vec())) };
+        let of = |text: &str, x: ArrayRef, y: ArrayRef| {
+            // Two halves are merged, so the rows come often enough for both.
+            let batch = RecordBatch::try_from_iter([("x", x), ("y", y)]).unwrap();
+            let batch = arrow::compute::concat_batches(&batch.schema(), std::iter::repeat_n(&batch, 500)).unwrap();
+            double(&from_states(&context, text, &batch.slice(0, 500)))
+        };
+        let (x, y) = (numbers(&[1.0, 2.0, 3.0, f64::NAN]), numbers(&[1.0, 2.0, 3.0, 100.0]));
+        assert_eq!(of("corr(x, y)", Arc::clone(&x), Arc::clone(&y)), Some(1.0));
+        assert_eq!(of("corr(y, x)", Arc::clone(&x), Arc::clone(&y)), Some(1.0));
+        assert_eq!(of("covar_pop(x, y)", Arc::clone(&x), Arc::clone(&y)), of("var_pop(x)", Arc::clone(&x), y));
+        let one: ArrayRef = Arc::new(Int64Array::from(vec![1_700_000_000_000_000_001; 4]));
+        assert_eq!(of("corr(x, y)", one, x), None);
+        let endless = numbers(&[1.0, 2.0, f64::INFINITY, 0.0]);
+        assert_eq!(of("covar_samp(x, y)", Arc::clone(&endless), numbers(&[0.0, 1.0, 0.0, 1.0])), None);
+        assert_eq!(of("corr(x, y)", numbers(&[1e200, 2e200, 3e200, 4e200]), endless), None);
+        let none: ArrayRef = Arc::new(Float64Array::from(vec![None::<f64>; 4]));
+        assert_eq!(of("corr(x, y)", none, numbers(&[1.0, 2.0, 3.0, 4.0])), None);
     }
 
     #[test]

@@ -7,7 +7,6 @@ use datafusion::logical_expr::{
     Accumulator, AggregateUDF, AggregateUDFImpl, GroupsAccumulator, Signature, Volatility,
     utils::AggregateOrderSensitivity,
 };
-use limno_metrics::column::ColumnKind;
 
 use super::groups::{Input, OneState, StateGroups};
 use crate::plan::MeasureOptions;
@@ -45,20 +44,7 @@ impl AggregateUDFImpl for MeasureStateFunction {
     }
 
     fn return_type(&self, arguments: &[DataType]) -> Result<DataType> {
-        let fits = match (&self.options, arguments) {
-            (MeasureOptions::Column(options), [argument]) => {
-                let natural = ColumnKind::of(argument);
-                match options.kind {
-                    ColumnKind::Categorical => ColumnKind::can_be_categorical(argument),
-                    ColumnKind::Opaque => true,
-                    kind => natural == kind,
-                }
-            }
-            (MeasureOptions::Quality(options), arguments) => arguments.len() == 2 + options.score_arrays(),
-            (MeasureOptions::Sample { .. }, [argument]) => argument.is_string(),
-            _ => false,
-        };
-        if fits {
+        if self.options.takes(arguments) {
             Ok(DataType::Binary)
         } else {
             datafusion::common::plan_err!("{} does not take {arguments:?}", self.name)

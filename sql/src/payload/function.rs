@@ -4,13 +4,39 @@ use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Int32Array};
 use arrow::datatypes::{DataType, Int32Type};
+use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::common::{exec_datafusion_err, plan_err};
 use datafusion::error::Result;
-use datafusion::logical_expr::{ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility};
+use datafusion::logical_expr::{
+    ColumnarValue, Expr, LogicalPlan, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
+};
 
 use super::layout::is_text;
 use super::schema::PayloadSchema;
 use super::unpack::{Outcome, Unpacker, list_field, row_fields};
+
+const NAME: &str = "limno_payload_rows";
+
+/// Whether a plan unpacks payloads, in the views that it reads too.
+///
+/// # Errors
+/// When the plan cannot be walked, which would be a defect.
+pub fn unpacks(plan: &LogicalPlan) -> Result<bool> {
+    let mut found = false;
+    plan.apply_with_subqueries(|node| {
+        if let LogicalPlan::TableScan(scan) = node
+            && let Some(view) = scan.source.get_logical_plan()
+        {
+            found |= unpacks(&view)?;
+        }
+        node.apply_expressions(|expr| {
+            let is_ours = |expr: &Expr| Ok(matches!(expr, Expr::ScalarFunction(call) if call.func.name() == NAME));
+            found |= expr.exists(is_ours)?;
+            Ok(if found { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
+        })
+    })?;
+    Ok(found)
+}
 
 /// The function from status (Int32), request, response, error codes (text of any layout) and whether the row is a
 /// duplicate (Boolean) to the list of rows, as [`Unpacker`] makes it.
@@ -46,7 +72,7 @@ struct PayloadRows {
 
 impl ScalarUDFImpl for PayloadRows {
     fn name(&self) -> &'static str {
-        "limno_payload_rows"
+        NAME
     }
 
     fn signature(&self) -> &Signature {

@@ -34,6 +34,7 @@ mod view;
 #[cfg(test)]
 mod tests;
 
+pub use function::unpacks;
 pub use infer::Inference;
 pub use layout::Layout;
 pub use quarantine::{QuarantinedRow, quarantined};

@@ -17,7 +17,7 @@ use arrow::buffer::OffsetBuffer;
 use arrow::datatypes::{DataType, Field, FieldRef, Int32Type, TimeUnit, TimestampMicrosecondType, UInt64Type};
 use datafusion::catalog::TableProvider;
 use datafusion::common::{ScalarValue, exec_datafusion_err, plan_err};
-use datafusion::error::{DataFusionError, Result as PlanResult};
+use datafusion::error::Result as PlanResult;
 use datafusion::functions_aggregate::expr_fn::{max, min};
 use datafusion::logical_expr::function::{AccumulatorArgs, StateFieldsArgs};
 use datafusion::logical_expr::{
@@ -38,23 +38,23 @@ const KEY: &str = "__key";
 const KEYS: &str = "__keys";
 const WINDOW: &str = "__window";
 
-/// The starts of the windows in which a payload table's `new` files repeat a call of its `old` ones, in order, in
+/// The starts of the windows in which `new` files of the payload table at `uri` repeat a call of its `old` ones, in order, in
 /// microseconds. Such windows have to be made anew from all their rows: what was counted of them cannot be taken back.
 ///
 /// Two ids with one hash, some 1 in 10¹⁹ pairs, make a window stand here that needs not.
 ///
 /// # Errors
-/// When a table does not have the layout of the options, or does not read.
+/// When a table does not have the layout of the options; [`Error::Unreadable`] when it does not read.
 pub async fn repeated_windows(
     executor: &dyn PlanExecutor,
-    new: Arc<dyn TableProvider>,
-    old: Arc<dyn TableProvider>,
+    uri: &str,
+    (new, old): (Arc<dyn TableProvider>, Arc<dyn TableProvider>),
     options: &PayloadOptions,
 ) -> Result<Vec<i64>> {
     let time = ident("request_time");
     let span = LogicalPlanBuilder::from(calls(Arc::clone(&new), options)?)
         .aggregate(Vec::<Expr>::new(), [min(time.clone()).alias("first"), max(time).alias("last")])?;
-    let batches = read(executor, span.build()?).await?;
+    let batches = read(executor, span.build()?, uri).await?;
     let bound = |index: usize| {
         let batch = batches.iter().find(|batch| batch.num_rows() > 0)?;
         let values = batch.columns().get(index)?.as_primitive_opt::<TimestampMicrosecondType>()?;
@@ -70,7 +70,7 @@ pub async fn repeated_windows(
         .project([options.window().alias(WINDOW)])?
         .distinct()?;
     let mut windows: Vec<i64> = Vec::new();
-    for batch in read(executor, repeated.build()?).await? {
+    for batch in read(executor, repeated.build()?, uri).await? {
         let starts = batch.column(0).as_primitive_opt::<TimestampMicrosecondType>();
         let starts = starts.ok_or_else(|| exec_datafusion_err!("windows have another type"))?;
         windows.extend(starts.iter().flatten());
@@ -80,9 +80,9 @@ pub async fn repeated_windows(
     Ok(windows)
 }
 
-async fn read(executor: &dyn PlanExecutor, plan: LogicalPlan) -> Result<Vec<RecordBatch>> {
+async fn read(executor: &dyn PlanExecutor, plan: LogicalPlan, uri: &str) -> Result<Vec<RecordBatch>> {
     let stream = executor.execute(plan).await?;
-    stream.try_collect().await.map_err(|error: DataFusionError| Error::from(error))
+    stream.try_collect().await.map_err(|error| Error::of_files(uri, error))
 }
 
 /// Whether a call's key is one that `calls` has more than once.

@@ -1,6 +1,6 @@
 //! The columns of one side, request or response, filled row by row or column by column.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use jiter::Peek;
 
@@ -10,6 +10,10 @@ use super::schema::{PayloadSchema, PayloadType, ScalarType, Side};
 
 /// How many keys of an object are remembered by their order.
 const REMEMBERED: usize = 4096;
+
+/// The most values that one side of a call may unpack to, absent ones included, so that a text of three bytes a row and a
+/// schema of many columns do not take the memory of all others.
+pub(super) const MOST_CELLS: usize = 1 << 20;
 
 /// A row that is refused while those beside it pass.
 #[derive(Debug)]
@@ -126,6 +130,16 @@ impl Rows {
         column
     }
 
+    /// The number of rows after one more.
+    fn after(&self, rows: usize) -> Result<usize, Fault> {
+        let (rows, columns) = (rows + 1, self.columns.len());
+        if rows.saturating_mul(columns) > MOST_CELLS {
+            let side = self.side;
+            return Err(Fault(format!("the {side} has more than {} rows of {columns} columns", rows - 1)));
+        }
+        Ok(rows)
+    }
+
     fn refuse(&mut self, row: usize, reason: String, text: &str) {
         if self.refused.last().is_some_and(|last| last.row == row) {
             return;
@@ -163,7 +177,7 @@ impl Rows {
         let mut item = json.array()?;
         while let Some(peek) = item {
             self.read_row(json, peek, rows)?;
-            rows += 1;
+            rows = self.after(rows)?;
             item = json.item()?;
         }
         Ok(rows)
@@ -286,7 +300,7 @@ impl Rows {
                         self.ignored += 1;
                     }
                 }
-                rows += 1;
+                rows = self.after(rows)?;
                 value = if is_array { json.item()? } else { None };
             }
             match first {
@@ -334,16 +348,23 @@ impl Rows {
             if names.get(place).is_none_or(|known| known != name) {
                 columns.clear();
                 names.truncate(place);
-                if names.iter().any(|known| known == name) {
-                    return Err(Fault(format!("`columns` has `{name}` twice")));
-                }
                 names.push(name.to_owned());
             }
             place += 1;
             item = json.item()?;
         }
-        names.truncate(place);
+        if names.len() > place {
+            columns.clear();
+            names.truncate(place);
+        }
         if columns.len() != place {
+            // Callers choose the names, and how many: they are looked at once each.
+            let mut taken = HashSet::with_capacity(place);
+            if let Some(name) = names.iter().find(|name| !taken.insert(name.as_str())) {
+                let fault = Fault(format!("`columns` has `{}` twice", excerpt(name)));
+                columns.clear();
+                return Err(fault);
+            }
             *columns = names.iter().map(|name| self.keys.get(name).copied()).collect();
             // One value without a key is the one column, whatever the caller calls it.
             if let ([column], true, 1) = (columns.as_mut_slice(), self.keys.is_empty(), self.columns.len()) {
@@ -373,7 +394,7 @@ impl Rows {
                 self.refuse(rows, reason, json.skip(peek)?);
                 self.pad(rows + 1);
             }
-            rows += 1;
+            rows = self.after(rows)?;
             item = json.item()?;
         }
         Ok(rows)

@@ -7,7 +7,7 @@ use datafusion::functions::math::expr_fn::{abs, floor};
 use datafusion::logical_expr::expr::Case;
 use datafusion::logical_expr::{Expr, cast, lit};
 use limno_metrics::MeasureState;
-use limno_metrics::column::{ColumnOptions, ColumnState};
+use limno_metrics::column::{ColumnKind, ColumnOptions, ColumnState};
 use limno_metrics::quality::{QualityOptions, QualityState};
 use limno_metrics::state::ItemSample;
 
@@ -68,6 +68,28 @@ impl Measure {
 }
 
 impl MeasureOptions {
+    /// Whether there is a state of inputs of these types.
+    #[must_use]
+    pub fn takes(&self, inputs: &[DataType]) -> bool {
+        match (self, inputs) {
+            (Self::Column(options), [input]) => match options.kind {
+                ColumnKind::Categorical => ColumnKind::can_be_categorical(input),
+                ColumnKind::Opaque => true,
+                kind => ColumnKind::of(input) == kind,
+            },
+            (Self::Quality(options), [prediction, label, scores @ ..]) => {
+                let fits = match options {
+                    QualityOptions::Regression => DataType::is_numeric,
+                    QualityOptions::Classification { .. } => ColumnKind::can_be_categorical,
+                };
+                let are_scores = scores.len() == options.score_arrays() && scores.iter().all(DataType::is_numeric);
+                fits(prediction) && fits(label) && are_scores
+            }
+            (Self::Sample { .. }, [input]) => input.is_string(),
+            _ => false,
+        }
+    }
+
     /// The state of no rows.
     #[must_use]
     pub fn empty(&self) -> MeasureState {

@@ -124,7 +124,7 @@ impl LabelJoin {
 /// changed nothing. `rows` is the monitored table without labels.
 ///
 /// # Errors
-/// When a table does not read.
+/// [`Error::Unreadable`] when one of the tables does not read; [`read_labels`] tells which.
 pub async fn touched_windows(
     executor: &dyn PlanExecutor,
     rows: &Source,
@@ -154,8 +154,8 @@ pub async fn touched_windows(
         .project([window_start(time.calendar, time.unit).call(vec![instant]).alias("__window")])?
         .distinct()?
         .build()?;
-    let unreadable = |source| Error::Unreadable { uri: rows.uri.clone(), source: Box::new(source) };
-    let batches: Vec<_> = executor.execute(windows).await?.try_collect().await.map_err(unreadable)?;
+    let failed = |error| Error::of_files(&rows.uri, error);
+    let batches: Vec<_> = executor.execute(windows).await?.try_collect().await.map_err(failed)?;
     let mut starts = Vec::new();
     for batch in &batches {
         let windows = batch
@@ -165,4 +165,15 @@ pub async fn touched_windows(
         starts.extend((0..windows.len()).map(|row| windows.is_valid(row).then(|| windows.value(row))));
     }
     Ok(starts)
+}
+
+/// Reads what some files of a table of labels tell, and nothing else: whether they do.
+///
+/// # Errors
+/// [`Error::Unreadable`] when they do not read.
+pub async fn read_labels(executor: &dyn PlanExecutor, join: &LabelJoin, labels: &Source) -> Result<()> {
+    let failed = |error| Error::of_files(&labels.uri, error);
+    let mut batches = executor.execute(join.told(labels)?.build()?).await?;
+    while batches.try_next().await.map_err(failed)?.is_some() {}
+    Ok(())
 }

@@ -25,7 +25,7 @@ use crate::payload::PayloadOptions;
 use crate::{Error, Result};
 
 pub use delta::{active_files, is_blank, stored_name, without_columns};
-pub use labels::{LabelJoin, touched_windows};
+pub use labels::{LabelJoin, read_labels, touched_windows};
 pub use view::View;
 
 /// What is read, at one version.

@@ -24,7 +24,9 @@ impl std::fmt::Display for View {
         match self {
             Self::Payload(options) => {
                 let PayloadOptions { layout, schema, statuses, calendar, unit } = options.as_ref();
-                write!(f, "payload {layout:?} {schema} {statuses:?} {calendar:?} {unit}")
+                // Keys and positions too: rows that are lists find their columns by them.
+                let columns = serde_json::to_string(schema).map_err(|_| std::fmt::Error)?;
+                write!(f, "payload {layout:?} {columns} {statuses:?} {calendar:?} {unit}")
             }
             Self::Labels(join) => {
                 let LabelJoin { labels, on, label, latest_by } = join.as_ref();

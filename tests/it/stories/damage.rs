@@ -8,8 +8,9 @@ use chrono::TimeDelta;
 use parquet::file::reader::FileReader;
 use serde_json::{Value, json};
 
+use super::calls::{Call, gateway, request, response};
 use super::incremental::{monitor, same_as_full, states, with_days};
-use super::{day, numbers_of};
+use super::{day, numbers_of, payload};
 use crate::support_run::{Place, instant, numbers, table, times};
 
 /// The data file that a commit added to `t`.
@@ -138,6 +139,82 @@ fn a_column_that_does_not_read_costs_no_other() {
     assert_eq!(place.refresh()["result"], "ok");
     assert_eq!(columns("m_profile_metrics").len(), 3);
     same_as_full(&place);
+}
+
+/// Requests of a day, each with one row.
+fn requests(day: u32, ids: &[&str]) -> Vec<Call> {
+    let call = |(index, id): (usize, &&str)| Call {
+        id: (*id).to_owned(),
+        at: Some(instant(&format!("2024-03-{day:02}T10:00:00Z")) + TimeDelta::minutes(index as i64)),
+        status: 200,
+        request: Some(request(index, &["a", "b"], &[vec![json!(f64::from(day)), json!("x")]])),
+        response: Some(response(&[1.0])),
+        codes: Vec::new(),
+        model: "v1",
+    };
+    ids.iter().enumerate().map(call).collect()
+}
+
+/// The days of a log of requests that have rows, and how many.
+fn counts_of_days(place: &Place) -> Vec<(String, u64)> {
+    let rows = place.sql(
+        "SELECT window.start AS day, count FROM m_profile_metrics WHERE column_name = 'a' AND model_id = '*' ORDER BY day",
+    );
+    rows.iter().map(|row| (row["day"].as_str().unwrap()[8..10].to_owned(), row["count"].as_u64().unwrap())).collect()
+}
+
+fn days(expected: &[(&str, u64)]) -> Vec<(String, u64)> {
+    expected.iter().map(|(day, count)| ((*day).to_owned(), *count)).collect()
+}
+
+#[test]
+fn a_request_in_two_files_counts_once_where_a_third_does_not_read() {
+    let place = Place::new();
+    place.configure(&payload::monitor(payload::SCHEMA));
+    place.delta("t", &gateway(&requests(1, &["r1", "r2"])));
+    place.delta("t", &gateway(&requests(1, &["r1", "r3", "r3"])));
+    place.delta("t", &gateway(&requests(5, &["r5"])));
+    let (missing, aside) = (file_of(&place, 2), place.path("aside"));
+    fs::rename(&missing, &aside).unwrap();
+    for attempt in 0..2 {
+        let ran = place.limno(&["run"]).fails(1, &[missing.file_name().unwrap().to_str().unwrap()]);
+        let report = &ran.reports()[0];
+        assert_eq!(report["result"], "partial", "{report}");
+        if attempt == 0 {
+            assert_eq!((&report["rows"], &report["duplicate_rows"]), (&json!(3), &json!(2)));
+        }
+        assert_eq!(counts_of_days(&place), days(&[("01", 3)]));
+    }
+    fs::rename(&aside, &missing).unwrap();
+    place.refresh();
+    assert_eq!(counts_of_days(&place), days(&[("01", 3), ("05", 1)]));
+    payload::same_as_full(&place);
+    assert_eq!(place.refresh()["refreshed"], false);
+}
+
+#[test]
+fn a_file_of_a_log_that_is_missing_costs_its_windows_and_no_other() {
+    let place = Place::new();
+    place.configure(&payload::monitor(payload::SCHEMA));
+    (1..=3).for_each(|day| drop(place.delta("t", &gateway(&requests(day, &["r1", "r2"])))));
+    place.refresh();
+    // New calls of a day whose old ones are not to be had, some of them logged again, and of a day that is new.
+    let (missing, aside) = (file_of(&place, 1), place.path("aside"));
+    fs::rename(&missing, &aside).unwrap();
+    place.delta("t", &gateway(&[requests(2, &["r2", "r3"]), requests(3, &["r2", "r3"])].concat()));
+    place.delta("t", &gateway(&requests(4, &["r1"])));
+    for _ in 0..2 {
+        let ran =
+            place.limno(&["run"]).fails(1, &[missing.file_name().unwrap().to_str().unwrap(), "stay as they were"]);
+        assert_eq!(ran.reports()[0]["result"], "partial");
+        assert_eq!(counts_of_days(&place), days(&[("01", 2), ("02", 2), ("03", 3), ("04", 1)]));
+    }
+    fs::rename(&aside, &missing).unwrap();
+    let report = place.refresh();
+    assert_eq!((&report["result"], &report["mode"]), (&json!("ok"), &json!("incremental")));
+    assert_eq!(counts_of_days(&place), days(&[("01", 2), ("02", 3), ("03", 3), ("04", 1)]));
+    payload::same_as_full(&place);
+    assert_eq!(place.refresh()["refreshed"], false);
 }
 
 #[test]

@@ -456,3 +456,37 @@ fn labels_that_do_not_fit_are_told_once_and_nothing_is_written() {
     let both = monitor("") + "label = \"predicted\"\n";
     refused_once(&place, &both, 10, &["inference_log.labels", "and from monitor.m.inference_log.label in line 11"]);
 }
+
+/// The one data file of a commit to `t`.
+fn file_of(place: &Place, version: u64) -> std::path::PathBuf {
+    let commit = fs::read_to_string(place.path(&format!("t/_delta_log/{version:020}.json"))).unwrap();
+    let mut actions = commit.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let path = actions.find_map(|action| Some(action["add"]["path"].as_str()?.to_owned())).unwrap();
+    place.path("t").join(path)
+}
+
+#[test]
+fn labels_come_where_a_file_of_rows_does_not_read() {
+    let place = place();
+    place.refresh();
+    let (missing, aside) = (file_of(&place, 2), place.path("aside"));
+    fs::rename(&missing, &aside).unwrap();
+    place.delta("labels", &of_day(2));
+    place.delta("labels", &of_day(3));
+    for _ in 0..2 {
+        let ran =
+            place.limno(&["run"]).fails(1, &[missing.file_name().unwrap().to_str().unwrap(), "stay as they were"]);
+        let report = &ran.reports()[0];
+        assert_eq!((&report["result"], &report["mode"]), (&json!("partial"), &json!("incremental")));
+        assert_eq!(quality(&place), [whole(), whole(), none(), none()]);
+    }
+    // More labels while it is still not there.
+    place.delta("labels", &of_day(4));
+    place.limno(&["run"]).fails(1, &["stay as they were"]);
+    assert_eq!(quality(&place), [whole(), whole(), none(), whole()]);
+    fs::rename(&aside, &missing).unwrap();
+    let report = place.refresh();
+    assert_eq!((&report["mode"], &report["files_read"]), (&json!("incremental"), &json!(1)));
+    assert_eq!(quality(&place), [whole(); 4]);
+    same_as_full(&place);
+}

@@ -156,6 +156,68 @@ fn the_signature_of_a_model_says_the_columns() {
     same_as_full(&place);
 }
 
+/// Rows that are lists, with these values.
+fn lists(day: u32, rows: &[Value]) -> Vec<Call> {
+    let mut calls = calls(day, &["a"], &rows.iter().map(|_| vec![json!(0)]).collect::<Vec<_>>());
+    for (call, row) in calls.iter_mut().zip(rows) {
+        call.request = Some(json!({ "instances": [row] }).to_string());
+    }
+    calls
+}
+
+/// The means of the columns of all models, by the start of the window.
+fn means(place: &Place) -> Vec<Value> {
+    let rows = place.sql(
+        "SELECT column_name, avg FROM m_profile_metrics WHERE model_id = '*' AND column_name IN ('income', 'age', \
+         'prediction', 'certainty') ORDER BY window.start, column_name",
+    );
+    rows.iter().map(|row| json!([row["column_name"], row["avg"]])).collect()
+}
+
+#[test]
+fn rows_that_are_lists_have_their_values_in_the_order_in_which_the_columns_are_written() {
+    let place = Place::new();
+    let columns = "schema = { income = \"double\", age = \"double\" }\n\
+                   predictions = { prediction = \"double\", certainty = \"double\" }";
+    place.configure(&monitor(columns));
+    let mut log = lists(4, &[json!([50000, 30]), json!([70000, 50])]);
+    log.iter_mut().for_each(|call| call.response = Some("{\"predictions\": [[7, 0.5]]}".to_owned()));
+    place.delta("t", &gateway(&log));
+    let report = place.refresh();
+    assert_eq!((&report["rows"], &report["malformed_rows"]), (&json!(2), &json!(0)));
+    let expected = [("age", 40.0), ("certainty", 0.5), ("income", 60000.0), ("prediction", 7.0)];
+    assert_eq!(means(&place), expected.map(|(name, mean)| json!([name, mean])));
+    same_as_full(&place);
+
+    // An overlay that says one of them again would put it last.
+    std::fs::write(place.path("limno.dev.toml"), "[monitor.m.inference_log]\nschema = { income = \"bigint\" }\n")
+        .unwrap();
+    place
+        .limno(&["--env", "dev", "check"])
+        .fails(2, &["limno.dev.toml:2", "schema.income", "order is not known", "hint: "]);
+}
+
+#[test]
+fn columns_that_were_found_get_an_order_when_they_are_said() {
+    let place = Place::new();
+    place.configure(&monitor(""));
+    place.delta("t", &gateway(&calls(4, &["income", "age"], &[vec![json!(1.5), json!(2.5)]])));
+    place.refresh();
+    place.delta("t", &gateway(&lists(5, &[json!([50000, 30])])));
+    assert_eq!(place.refresh()["malformed_rows"], 1);
+    assert_eq!(reasons(&place).len(), 1);
+    // The same names and types, and the positions of the values.
+    let columns = "schema = { income = \"double\", age = \"double\" }\npredictions = { prediction = \"double\" }";
+    place.configure(&monitor(columns));
+    let report = place.refresh();
+    assert_eq!(report["reason"], "how rows find their window or model has changed");
+    assert_eq!(reasons(&place), Vec::<Value>::new());
+    let expected =
+        [("age", 2.5), ("income", 1.5), ("prediction", 0.0), ("age", 30.0), ("income", 50000.0), ("prediction", 0.0)];
+    assert_eq!(means(&place), expected.map(|(name, mean)| json!([name, mean])));
+    same_as_full(&place);
+}
+
 #[test]
 fn what_does_not_hold_is_told_once_and_nothing_is_written() {
     let place = Place::new();
@@ -214,6 +276,29 @@ fn what_does_not_hold_is_told_once_and_nothing_is_written() {
     place.parquet("broken.parquet", &gateway(&broken));
     let parts = ["m.table", "no payload unpacks, so their columns are not known"];
     refused_once(&place, &monitor("").replace("~/t", "~/broken.parquet"), 2, &parts);
+}
+
+#[test]
+fn what_is_in_quarantine_is_there_once_whichever_windows_are_made_anew() {
+    let place = Place::new();
+    place.configure(&monitor(SCHEMA));
+    // Days far apart, whose windows are not stored together.
+    let broken = |day: u32, ids: std::ops::Range<usize>| {
+        let mut log = calls(day, &["a", "b"], &pairs((0..ids.end).map(|a| json!(a))));
+        log.iter_mut().for_each(|call| call.request = Some("{".to_owned()));
+        gateway(&log[ids])
+    };
+    [4, 13, 24].into_iter().for_each(|day| drop(place.delta("t", &broken(day, 0..2))));
+    place.refresh();
+    let ids = || reasons(&place).iter().map(|row| row[0].as_str().unwrap().to_owned()).collect::<Vec<_>>();
+    assert_eq!(ids(), ["r13-0", "r13-1", "r24-0", "r24-1", "r4-0", "r4-1"]);
+    place.delta("t", &broken(13, 2..3));
+    place.refresh();
+    assert_eq!(ids(), ["r13-0", "r13-1", "r13-2", "r24-0", "r24-1", "r4-0", "r4-1"]);
+    assert_eq!(delete(&place, "t", "databricks_request_id = 'r24-0'"), Some(1));
+    place.refresh();
+    assert_eq!(ids(), ["r13-0", "r13-1", "r13-2", "r24-1", "r4-0", "r4-1"]);
+    same_as_full(&place);
 }
 
 #[test]

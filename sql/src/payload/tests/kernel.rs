@@ -284,3 +284,50 @@ fn texts_that_the_log_left_out_are_malformed_with_its_codes() {
         ]
     );
 }
+
+#[test]
+fn many_names_of_columns_are_looked_at_once_each() {
+    // A hundred thousand: in pairs they would take minutes.
+    let names: Vec<String> = (0..100_000).map(|name| format!("\"n{name}\"")).collect();
+    let request =
+        |last: &str| format!(r#"{{"dataframe_split": {{"columns": [{}, {last}], "data": []}}}}"#, names.join(", "));
+    let none = r#"{"predictions": []}"#;
+    assert_eq!(rows(&plain(), &request("\"a\""), none), [""; 0]);
+    assert_eq!(refusal(&request("\"n7\""), none), "request: `columns` has `n7` twice");
+    // A list that is refused is not known the next time, nor is the rest of a longer one.
+    let (long, short) = (request("\"n7\""), r#"{"dataframe_split": {"columns": ["a", "b"], "data": [[1, "x"]]}}"#);
+    let (found, _) =
+        unpack(&plain(), &[(&long, none), (&long, none), (short, ONE), (&request("\"a\""), none), (short, ONE)]);
+    let good = found.iter().filter(|row| *row == "1.0|x|7|-|-|0|-").count();
+    assert_eq!((found.len(), good), (4, 2), "{found:?}");
+}
+
+#[test]
+fn long_names_are_cut_in_reasons() {
+    let name = "ä".repeat(5_000);
+    let request = format!(r#"{{"dataframe_split": {{"columns": ["{name}", "{name}"], "data": []}}}}"#);
+    let reason = refusal(&request, ONE);
+    assert_eq!(reason, format!("request: `columns` has `{}` twice", "ä".repeat(200)));
+}
+
+#[test]
+fn a_call_of_too_many_values_is_refused_before_it_takes_their_memory() {
+    let columns: Vec<String> = (0..1024).map(|column| format!("c{column}")).collect();
+    let columns: Vec<(&str, &str)> = columns.iter().map(|name| (name.as_str(), "double")).collect();
+    let wide = schema(&columns, &[("prediction", "bigint")]);
+    let of_rows = |(before, row, after): (&str, &str, &str), count: usize| {
+        let predictions = vec!["7"; count].join(",");
+        let request = format!("{before}{}{after}", vec![row; count].join(","));
+        unpack(&wide, &[(&request, &format!(r#"{{"predictions": [{predictions}]}}"#))]).0
+    };
+    for shape in [
+        (r#"{"dataframe_records": ["#, "{}", "]}"),
+        (r#"{"dataframe_split": {"columns": ["c0"], "data": ["#, "[1]", "]}}"),
+        (r#"{"inputs": {"c0": ["#, "1", "]}}"),
+    ] {
+        assert_eq!(of_rows(shape, 1024).len(), 1024);
+        let refused = of_rows(shape, 1025);
+        let [refused] = refused.as_slice() else { panic!("{refused:?}") };
+        assert!(refused.contains("malformed|the request has more than 1024 rows of 1024 columns|"), "{refused}");
+    }
+}

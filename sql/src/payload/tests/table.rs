@@ -11,12 +11,13 @@ use arrow::datatypes::DataType;
 use chrono::Weekday;
 use chrono_tz::Tz;
 use datafusion::catalog::{MemTable, TableProvider};
+use futures::TryStreamExt;
 use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
 
 use super::super::{Inference, Layout, PayloadOptions, PayloadSchema, repeated_windows, unpacked};
 use super::lines;
-use crate::executor::LocalExecutor;
+use crate::executor::{LocalExecutor, PlanExecutor};
 use crate::session::{SessionOptions, context};
 use crate::window::{Calendar, Granularity};
 
@@ -271,6 +272,43 @@ fn many_calls_of_which_all_come_twice_count_once() {
 }
 
 #[test]
+fn only_some_calls_are_unpacked_at_once() {
+    runtime().block_on(async {
+        let context = context(&SessionOptions { partitions: Some(2), ..SessionOptions::default() }).unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("calls.parquet");
+        let calls: Vec<Call> = (0..2_000).map(|at| (None, at, "200", OTHER, ONE)).collect();
+        let batch = gateway(&calls, &DataType::Int32, &DataType::Utf8);
+        let mut writer =
+            parquet::arrow::ArrowWriter::try_new(std::fs::File::create(&path).unwrap(), batch.schema(), None).unwrap();
+        writer.write(&batch).unwrap();
+        writer.close().unwrap();
+        let source = crate::source::Source::open(&context, path.to_str().unwrap()).await.unwrap();
+        let unpacked = unpacked(source.provider, &options(Layout::Gateway)).unwrap();
+        let executor = LocalExecutor::new(context.clone());
+        let plan = |columns: &[&str]| {
+            let table = context.read_table(Arc::clone(&unpacked)).unwrap();
+            table.select_columns(columns).unwrap().into_optimized_plan().unwrap()
+        };
+        let sizes = |plan| {
+            let executor = &executor;
+            async move {
+                let batches: Vec<RecordBatch> = executor.execute(plan).await.unwrap().try_collect().await.unwrap();
+                batches.iter().map(RecordBatch::num_rows).collect::<Vec<_>>()
+            }
+        };
+        // Each call is one row, so the rows of a batch are the calls that were unpacked together.
+        let found = sizes(plan(&["a", "prediction"])).await;
+        assert_eq!(found.iter().sum::<usize>(), 2_000);
+        assert!(found.iter().all(|&rows| rows <= 256), "{found:?}");
+        // As a view within a plan that is not optimised yet.
+        let view = context.read_table(Arc::clone(&unpacked)).unwrap().select_columns(&["a"]).unwrap();
+        let found = sizes(view.logical_plan().clone()).await;
+        assert!(found.iter().all(|&rows| rows <= 256), "{found:?}");
+    });
+}
+
+#[test]
 fn conditions_and_columns_reach_the_scan() {
     runtime().block_on(async {
         let context = context(&SessionOptions { partitions: Some(2), ..SessionOptions::default() }).unwrap();
@@ -320,7 +358,7 @@ fn windows_that_new_files_repeat_are_found() {
         let windows = |new: &[Call], old: &[Call]| {
             let (new, old) = (table(new), table(old));
             let (executor, options) = (&executor, &options);
-            async move { repeated_windows(executor, new, old, options).await.unwrap() }
+            async move { repeated_windows(executor, "log", (new, old), options).await.unwrap() }
         };
         assert_eq!(windows(&new, &old).await, [START]);
         assert_eq!(windows(&new[1..], &old).await, [0_i64; 0]);
@@ -328,8 +366,8 @@ fn windows_that_new_files_repeat_are_found() {
         assert_eq!(windows(&old, &old).await, [START, START + 2 * HOUR]);
         let legacy_table = |calls: &[Call]| provider(vec![vec![legacy(calls)]]);
         let legacy_options = super::table::options(Layout::Legacy);
-        let found =
-            repeated_windows(&executor, legacy_table(&new[..1]), legacy_table(&old[..1]), &legacy_options).await;
+        let tables = (legacy_table(&new[..1]), legacy_table(&old[..1]));
+        let found = repeated_windows(&executor, "log", tables, &legacy_options).await;
         assert_eq!(found.unwrap(), [START]);
     });
 }
