@@ -117,7 +117,11 @@ impl Place {
     pub(crate) fn configure(&self, text: &str) {
         let mut text = text.to_owned();
         if let Some(shelf) = &self.shelf {
-            text = text.replace("= \"~/", &format!("= \"{}", shelf.base)) + &shelf.block;
+            text = text.replace("= \"~/", &format!("= \"{}", shelf.base));
+            // Some write again what they read.
+            if !text.contains(&shelf.block) {
+                text.push_str(&shelf.block);
+            }
         }
         let text = text.replace("~/", &format!("{}/", self.folder.path().display()));
         std::fs::write(self.path("limno.toml"), text).unwrap();
