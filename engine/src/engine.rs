@@ -19,11 +19,9 @@ use crate::monitor::{BoundMonitor, Places, bind};
 use crate::progress::Progress;
 use crate::refresh::{Refresh, RefreshPlan, RefreshRow, Refreshed, Vacuum, Vacuumed};
 use crate::rule::{Evaluation, Rows, describe, evaluate};
-use crate::store::{self, Changes, Lock, OwnTable};
+use crate::store::{self, Changes, Lock, OwnTable, Turns};
 use crate::{Error, Result};
 
-/// How often a step is done again when another writer was faster.
-const ATTEMPTS: u32 = 20;
 /// Monitors of one table that run at once; each keeps to its own `memory`.
 const TOGETHER: usize = 4;
 /// Monitors whose tables are opened at once.
@@ -220,12 +218,14 @@ impl Engine {
         let mut reopened;
         let mut monitor = monitor;
         let mut insists = false;
-        for attempt in 0..ATTEMPTS {
-            let refresh = Refresh { insists, attempt, ..self.refresh_of(monitor, places, &executor) };
+        let mut turns = Turns::new();
+        loop {
+            let refresh = Refresh { insists, attempt: turns.attempts(), ..self.refresh_of(monitor, places, &executor) };
             match Box::pin(refresh.run(full)).await? {
                 Refreshed::Nothing => return Ok(None),
                 Refreshed::Done(row) => return Ok(Some(*row)),
                 Refreshed::Overtaken => {
+                    turns.wait(&places.ledger).await?;
                     let before = versions(monitor);
                     reopened = self.bind(&monitor.config).await?;
                     monitor = &reopened;
@@ -234,7 +234,6 @@ impl Engine {
                 }
             }
         }
-        Err(Error::Contended { table: places.ledger.clone(), attempts: ATTEMPTS })
     }
 
     /// Drops the states, rows and files of a monitor that its retention does not keep; if `is_dry`, only says what would
@@ -275,14 +274,14 @@ impl Engine {
     /// delivers what is due.
     async fn alert(&self, monitor: &BoundMonitor, places: &Places, now: DateTime<Utc>) -> Result<Report> {
         let name = &monitor.config.name;
-        let (mut log, mut new_breaches, mut historical_breaches) = (None, 0, 0);
-        for _ in 0..ATTEMPTS {
+        let (mut new_breaches, mut historical_breaches) = (0, 0);
+        let mut turns = Turns::new();
+        let log = loop {
             let alerts = OwnTable::open(&self.context, &places.alerts).await?;
             let known = self.read_log(&alerts, name).await?;
             let mark = EvaluationMark::of(&self.context, monitor, places).await?;
             if mark.is_in(&alerts, name).await? {
-                log = Some(known);
-                break;
+                break known;
             }
             let events = self.evaluate(monitor, places, &known, now).await?;
             let count = |status| {
@@ -302,14 +301,13 @@ impl Engine {
             };
             if alerts.commit(&event::SCHEMA, changes).await?.is_some() {
                 (new_breaches, historical_breaches) = counts;
-                log = Some(match events.is_empty() {
+                break match events.is_empty() {
                     true => known,
                     false => self.read_log(&OwnTable::open(&self.context, &places.alerts).await?, name).await?,
-                });
-                break;
+                };
             }
-        }
-        let log = log.ok_or_else(|| Error::Contended { table: places.alerts.clone(), attempts: ATTEMPTS })?;
+            turns.wait(&places.alerts).await?;
+        };
         self.progress.stage("delivering for", name);
         let (settled, attempts) = outbox::deliver(&self.config, name, log.pending, now).await;
         if !settled.is_empty() {

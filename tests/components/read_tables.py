@@ -1,6 +1,6 @@
 """Reads our tables with programs of others, and tells where two of them read different rows.
 
-    python tests/components/read_tables.py PLACE [LOCAL]
+    python tests/components/read_tables.py PLACE [LOCAL [OURS]]
 
 PLACE is a folder of Delta tables, or the URI of one, or of one table: `abfss://…`, `s3://…`. The readers are
 
@@ -8,6 +8,7 @@ PLACE is a folder of Delta tables, or the URI of one, or of one table: `abfss://
     clickhouse  the same with ClickHouse's own reader of the log, where the table allows it
     deltalake   Python's bindings of delta-rs, into Arrow
     polars      Polars, its Parquet reader over the files that the log names
+    limnograph  ourselves: what we read was written to OURS, as TABLE.parquet
 
 Each reads every table whole. Rows are turned into JSON in one spelling, sorted and compared: doubles by the shortest decimal
 that is only theirs, every NaN alike, times as microseconds in UTC, bytes in hexadecimal, maps as sorted pairs. Where two
@@ -30,6 +31,7 @@ from pathlib import Path
 import chdb
 import polars
 import pyarrow
+import pyarrow.parquet
 from deltalake import DeltaTable
 from pyarrow import types
 
@@ -42,9 +44,10 @@ LOOSE = ("chdb", "clickhouse")
 
 
 def main():
-    if len(sys.argv) not in (2, 3):
-        sys.exit("usage: read_tables.py PLACE [LOCAL]")
-    place, local = sys.argv[1].rstrip("/"), sys.argv[2] if len(sys.argv) == 3 else None
+    if len(sys.argv) not in (2, 3, 4):
+        sys.exit("usage: read_tables.py PLACE [LOCAL [OURS]]")
+    place, local, ours = (sys.argv[1:] + [None, None])[:3]
+    place, ours = place.rstrip("/"), Path(ours).resolve() if ours else None
     options = json.loads(os.environ.get("READ_TABLES_OPTIONS", "{}"))
     is_remote = "://" in place
     folder = Path(local or place).resolve() if local or not is_remote else None
@@ -59,7 +62,10 @@ def main():
     for name in names:
         at = f"{place}/{name}" if name else place
         on_disk = (folder / name if name else folder) if folder else None
-        tables = {reader: read() for reader, read in readers(at, on_disk, options).items()}
+        known = readers(at, on_disk, options)
+        if ours:
+            known["limnograph"] = lambda: pyarrow.parquet.read_table(ours / f"{name}.parquet")
+        tables = {reader: read() for reader, read in known.items()}
         reference = tables.pop(FIRST)
         told_by, rows = [FIRST], {}
         for reader, table in tables.items():

@@ -4,7 +4,7 @@
 //! A seed is a history. `LIMNO_HISTORIES` says how many are played, `LIMNO_FIRST_SEED` where they begin, and
 //! `LIMNO_HISTORY_SEED` plays one alone and says each step.
 
-mod alike;
+pub(crate) mod alike;
 mod hand;
 pub(crate) mod lake;
 mod mapping;

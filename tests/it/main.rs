@@ -13,3 +13,4 @@ mod reading;
 mod stories;
 mod support;
 mod support_run;
+mod support_store;

@@ -22,10 +22,10 @@ mod precision;
 mod retention;
 mod sampling;
 mod schemas;
+mod stores;
 mod unity;
 mod windows;
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
@@ -129,19 +129,20 @@ pub(crate) fn around(centre: f64) -> Vec<f64> {
 }
 
 /// An engine over the configuration of a place, at a time that the test decides.
-struct Timed {
+struct Timed<'p> {
+    place: &'p Place,
     engine: Engine,
     clock: Arc<FixedClock>,
     runtime: tokio::runtime::Runtime,
 }
 
-impl Timed {
-    fn new(place: &Place, now: &str) -> Self {
+impl<'p> Timed<'p> {
+    fn new(place: &'p Place, now: &str) -> Self {
         let clock = Arc::new(FixedClock::at(instant(now)));
-        let config = Config::load(&place.path("limno.toml"), &BTreeMap::new()).unwrap();
+        let config = Config::load(&place.path("limno.toml"), &place.variables()).unwrap();
         let options = SessionOptions { partitions: Some(2), ..SessionOptions::default() };
         let engine = Engine::new(config, Arc::<FixedClock>::clone(&clock), Progress::hidden(), &options).unwrap();
-        Self { engine, clock, runtime: tokio::runtime::Runtime::new().unwrap() }
+        Self { place, engine, clock, runtime: tokio::runtime::Runtime::new().unwrap() }
     }
 
     fn run_at(&self, now: &str) -> Report {
@@ -156,13 +157,18 @@ impl Timed {
     fn refresh_at(&self, now: &str, is_full: bool) -> Report {
         self.clock.set(instant(now));
         let monitor = &self.engine.config().monitors[0];
-        let report = self.runtime.block_on(Box::pin(async {
+        let report = self.does(async {
             let bound = self.engine.bind(monitor).await?;
             self.engine.run(&bound, is_full).await
-        }));
+        });
         let report = report.unwrap();
         assert_eq!(report.failures(), Vec::<String>::new());
         report
+    }
+
+    /// What the engine does with the tables of the place.
+    fn does<T>(&self, what: impl Future<Output = T>) -> T {
+        self.place.beside_tables(|| self.runtime.block_on(Box::pin(what)))
     }
 }
 

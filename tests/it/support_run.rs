@@ -1,6 +1,7 @@
 //! What the stories share: `limno` as a process in a folder of its own, small tables, and what the components of
 //! `tests/run` received.
 
+use std::collections::BTreeMap;
 use std::env;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -20,12 +21,17 @@ use serde_json::Value;
 use tempfile::TempDir;
 use url::Url;
 
+use crate::support_store::{Shelf, new_place};
+
 /// The values of variables that `tests/run` sets, or a skip that shows also when everything passes.
 pub(crate) fn components<const N: usize>(variables: [&str; N]) -> Option<[String; N]> {
     let values = variables.map(|variable| (variable, env::var(variable).ok()));
     if let Some((missing, _)) = values.iter().find(|(_, value)| value.is_none()) {
         let thread = std::thread::current();
         let name = thread.name().unwrap_or("a test").to_owned();
+        let is_of_store = ["LIMNO_TEST_AZURE_", "LIMNO_TEST_S3_"].iter().any(|start| missing.starts_with(start));
+        let is_required = is_of_store && env::var_os("LIMNO_TEST_REQUIRE_STORES").is_some();
+        assert!(!is_required, "{missing} is not set, although the stores were started");
         let line = format!("SKIPPED {name}: {missing} is not set; run tests/run\n");
         // Past the test harness's capture.
         std::io::stderr().write_all(line.as_bytes()).unwrap();
@@ -34,9 +40,11 @@ pub(crate) fn components<const N: usize>(variables: [&str; N]) -> Option<[String
     Some(values.map(|(_, value)| value.unwrap()))
 }
 
-/// A folder with a `limno.toml`, in which `limno` runs.
+/// A folder with a `limno.toml`, in which `limno` runs. Its tables lie in it, or in a store: see
+/// [`crate::support_store`].
 pub(crate) struct Place {
-    folder: TempDir,
+    folder: Arc<TempDir>,
+    shelf: Option<Shelf>,
     environment: Vec<(String, String)>,
 }
 
@@ -49,7 +57,40 @@ pub(crate) struct Ran {
 
 impl Place {
     pub(crate) fn new() -> Self {
-        Self { folder: tempfile::tempdir().unwrap(), environment: Vec::new() }
+        let (folder, shelf) = new_place();
+        let environment = shelf.iter().flat_map(|shelf| shelf.secrets.clone()).collect();
+        Self { folder, shelf, environment }
+    }
+
+    /// The store that its tables lie in; `None` on disk.
+    pub(crate) const fn shelf(&self) -> Option<&Shelf> {
+        self.shelf.as_ref()
+    }
+
+    /// All that was set.
+    pub(crate) fn variables(&self) -> BTreeMap<String, String> {
+        self.environment.iter().cloned().collect()
+    }
+
+    /// Runs what sees the tables where they lie.
+    pub(crate) fn beside_tables<T>(&self, run: impl FnOnce() -> T) -> T {
+        self.before();
+        let result = run();
+        self.after();
+        result
+    }
+
+    fn before(&self) {
+        if let Some(shelf) = &self.shelf {
+            shelf.put(self.folder.path());
+        }
+    }
+
+    /// After a process that was spawned has ended.
+    pub(crate) fn after(&self) {
+        if let Some(shelf) = &self.shelf {
+            shelf.fetch(self.folder.path());
+        }
     }
 
     /// Sets a variable for all later runs.
@@ -62,13 +103,26 @@ impl Place {
         self.folder.path().join(name)
     }
 
+    /// Where a table lies for `limno`.
+    pub(crate) fn uri(&self, name: &str) -> String {
+        self.shelf.as_ref().map_or_else(|| self.at(name), |shelf| format!("{}{name}", shelf.base))
+    }
+
     /// A path as a location.
     pub(crate) fn at(&self, name: &str) -> String {
         self.path(name).to_str().unwrap().to_owned()
     }
 
-    /// Writes `limno.toml`, in which `~/` stands for this folder.
+    /// Writes `limno.toml`, in which `~/` stands for this folder; at the start of a key's value it is a place of tables.
     pub(crate) fn configure(&self, text: &str) {
+        let mut text = text.to_owned();
+        if let Some(shelf) = &self.shelf {
+            text = text.replace("= \"~/", &format!("= \"{}", shelf.base));
+            // Some write again what they read.
+            if !text.contains(&shelf.block) {
+                text.push_str(&shelf.block);
+            }
+        }
         let text = text.replace("~/", &format!("{}/", self.folder.path().display()));
         std::fs::write(self.path("limno.toml"), text).unwrap();
     }
@@ -102,11 +156,12 @@ impl Place {
         let mut command = Command::new(env!("CARGO_BIN_EXE_limno-under-test"));
         command.args(arguments).current_dir(self.folder.path());
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        self.before();
         self.surround(&mut command).spawn().unwrap()
     }
 
     fn run(&self, mut command: Command) -> Ran {
-        Ran::of(self.surround(&mut command).output().unwrap())
+        self.beside_tables(|| Ran::of(self.surround(&mut command).output().unwrap()))
     }
 
     fn surround<'a>(&self, command: &'a mut Command) -> &'a mut Command {

@@ -439,9 +439,9 @@ impl Part {
                 }
                 (Some(files), count, bytes)
             }
-            (None, SourceVersion::Files { listing }) => {
-                let bytes = listing.lines().filter_map(|line| line.rsplit(' ').nth(1)?.parse::<u64>().ok());
-                (None, listing.lines().count(), bytes.sum())
+            (None, version @ SourceVersion::Files { .. }) => {
+                let sizes = version.sizes();
+                (None, sizes.len(), sizes.iter().sum())
             }
             (None, SourceVersion::Delta { .. }) => {
                 return Err(Error::Usage { message: format!("{} was opened without its log", query.source.uri) });

@@ -16,11 +16,8 @@ use super::run::application_of;
 use super::spool::batches;
 use crate::ledger::{self, Ledger, Role, SCHEMA, to_batch};
 use crate::monitor::{BoundMonitor, Places};
-use crate::store::{self, Changes, Grouping, OwnTable, under};
+use crate::store::{self, Changes, Grouping, OwnTable, Turns, under};
 use crate::{Error, Result};
-
-/// How often a step is done again when another writer was faster.
-const ATTEMPTS: u32 = 20;
 
 /// What went, or would go.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -81,7 +78,8 @@ impl Vacuum<'_> {
     }
 
     async fn states(&self, from: i64) -> Result<(Option<DateTime<Utc>>, u64)> {
-        for _ in 0..ATTEMPTS {
+        let mut turns = Turns::new();
+        loop {
             let ledger = Ledger::open(self.context, &self.places.ledger).await?;
             let Some(mut watermark) = ledger.watermark.clone() else { return Ok((None, 0)) };
             self.check_current(&ledger).await?;
@@ -148,8 +146,8 @@ impl Vacuum<'_> {
                 self.follow(&self.places.drift, &drift_schema, versions, from).await?;
                 return Ok((at, gone));
             }
+            turns.wait(&self.places.ledger).await?;
         }
-        Err(Error::Contended { table: self.places.ledger.clone(), attempts: ATTEMPTS })
     }
 
     /// Tells a metric table that was made from the ledger before that it is as well made from the ledger now. One that
@@ -188,7 +186,8 @@ impl Vacuum<'_> {
 
     async fn rows(&self, uri: &str, schema: &arrow::datatypes::SchemaRef, from: i64) -> Result<u64> {
         let application = application_of(&self.monitor.config.name);
-        for _ in 0..ATTEMPTS {
+        let mut turns = Turns::new();
+        loop {
             let table = OwnTable::open(self.context, uri).await?;
             if table.version().is_none() {
                 return Ok(0);
@@ -226,8 +225,8 @@ impl Vacuum<'_> {
             if table.commit(schema, changes).await?.is_some() {
                 return Ok(gone);
             }
+            turns.wait(uri).await?;
         }
-        Err(Error::Contended { table: uri.to_owned(), attempts: ATTEMPTS })
     }
 }
 

@@ -5,6 +5,7 @@ mod file;
 mod group;
 mod lock;
 mod table;
+mod turns;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,9 +24,7 @@ pub use file::FileWriter;
 pub use group::Grouping;
 pub use lock::Lock;
 pub use table::{Changes, OwnFile, OwnTable};
-
-/// How often an append is done again when another writer was faster.
-const ATTEMPTS: u32 = 20;
+pub use turns::Turns;
 
 /// Appends `rows` to the table at `uri` in one commit. The table is created if it is not there, and columns that it lacks
 /// are added to it.
@@ -33,7 +32,8 @@ const ATTEMPTS: u32 = 20;
 /// # Errors
 /// [`Error::Write`]; the table is then as it was.
 pub async fn append(context: &SessionContext, uri: &str, rows: RecordBatch) -> Result<()> {
-    for _ in 0..ATTEMPTS {
+    let mut turns = Turns::new();
+    loop {
         let table = OwnTable::open(context, uri).await?;
         let schema = match table.schema() {
             None => rows.schema(),
@@ -45,8 +45,8 @@ pub async fn append(context: &SessionContext, uri: &str, rows: RecordBatch) -> R
         if table.commit(&schema, changes).await?.is_some() {
             return Ok(());
         }
+        turns.wait(uri).await?;
     }
-    Err(Error::Contended { table: uri.to_owned(), attempts: ATTEMPTS })
 }
 
 /// The batch under another schema, of the same columns by name; columns that it lacks are null.

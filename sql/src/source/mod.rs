@@ -79,6 +79,15 @@ impl SourceVersion {
             Self::Files { .. } => None,
         }
     }
+
+    /// The size of each file, where the version is one of files.
+    #[must_use]
+    pub fn sizes(&self) -> Vec<u64> {
+        match self {
+            Self::Delta { .. } => Vec::new(),
+            Self::Files { listing } => listing.lines().map(|line| size_of(line).unwrap_or_default()).collect(),
+        }
+    }
 }
 
 impl std::fmt::Display for SourceVersion {
@@ -274,9 +283,44 @@ async fn open_files(context: &SessionContext, place: &Place, ending: Option<Stri
     })
 }
 
-/// A file as it is at the moment. Object stores know times to the second, and so a tag beside.
+/// A file as it is at the moment: where, size and time. Object stores know times to the second, and so a tag before them.
 fn described(file: &object_store::ObjectMeta, place: &Place) -> String {
-    let tag = file.e_tag.as_deref().filter(|_| place.on_disk().is_none()).unwrap_or_default();
-    let line = format!("{} {} {} {tag}", file.location, file.size, file.last_modified.timestamp_micros());
-    line.trim_end().to_owned()
+    let tag = file.e_tag.as_deref().filter(|_| place.on_disk().is_none()).map(|tag| format!("{tag} "));
+    let (size, time) = (file.size, file.last_modified.timestamp_micros());
+    format!("{} {}{size} {time}", file.location, tag.unwrap_or_default())
+}
+
+/// The size that [`described`] says.
+fn size_of(line: &str) -> Option<u64> {
+    line.rsplit(' ').nth(1)?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use chrono::DateTime;
+    use object_store::ObjectMeta;
+
+    use super::*;
+
+    #[test]
+    fn a_version_of_files_says_their_sizes_wherever_they_lie() {
+        let file = |name: &str, size| ObjectMeta {
+            location: name.into(),
+            last_modified: DateTime::from_timestamp_micros(1_795_670_436_008_477).unwrap(),
+            size,
+            e_tag: Some("\"0x8DE2C\"".to_owned()),
+            version: None,
+        };
+        let context = crate::session::context(&crate::session::SessionOptions::default()).unwrap();
+        let lake = Lake::of(&context).unwrap();
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        for uri in ["/somewhere/t", "abfss://lake@account.dfs.core.windows.net/t"] {
+            let place = runtime.block_on(lake.locate(uri, Access::Read)).unwrap();
+            let lines = [file("t/a b.parquet", 7), file("t/c.parquet", 12)].map(|file| described(&file, &place));
+            assert!(lines[0].starts_with("t/a b.parquet "), "{lines:?}");
+            assert_eq!(lines[0].contains("0x8DE2C"), place.on_disk().is_none(), "{lines:?}");
+            let version = SourceVersion::Files { listing: lines.join("\n") };
+            assert_eq!(version.sizes(), [7, 12], "{lines:?}");
+        }
+    }
 }

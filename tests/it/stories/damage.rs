@@ -27,7 +27,7 @@ fn files_of(place: &Place, folder: &str) -> Vec<PathBuf> {
 }
 
 #[test]
-fn a_log_that_no_longer_reaches_back_is_said_and_all_is_read() {
+pub(super) fn a_log_that_no_longer_reaches_back_is_said_and_all_is_read() {
     let place = with_days(1..=2);
     place.refresh();
     (3..=5).for_each(|number| drop(place.delta("t", &day(number, 1.0))));
@@ -47,7 +47,7 @@ fn a_log_that_no_longer_reaches_back_is_said_and_all_is_read() {
 }
 
 #[test]
-fn a_file_that_is_missing_costs_its_windows_until_it_is_there_again() {
+pub(super) fn a_file_that_is_missing_costs_its_windows_until_it_is_there_again() {
     let place = with_days(1..=3);
     place.refresh();
     let before = numbers_of(&place, "m_profile_metrics");
@@ -107,7 +107,7 @@ fn windows_that_wait_for_their_file_outlive_another_configuration() {
 }
 
 #[test]
-fn a_column_that_does_not_read_costs_no_other() {
+pub(super) fn a_column_that_does_not_read_costs_no_other() {
     let place = Place::new();
     let rows = |day: i64| {
         let start = instant("2024-01-01T01:00:00Z") + TimeDelta::days(day);
@@ -218,7 +218,7 @@ fn a_file_of_a_log_that_is_missing_costs_its_windows_and_no_other() {
 }
 
 #[test]
-fn a_damaged_ledger_is_made_anew() {
+pub(super) fn a_damaged_ledger_is_made_anew() {
     let damage: [fn(&PathBuf); 3] = [
         |file| fs::remove_file(file).unwrap(),
         |file| fs::write(file, "no parquet").unwrap(),
@@ -242,7 +242,7 @@ fn a_damaged_ledger_is_made_anew() {
 }
 
 #[test]
-fn a_damaged_metric_table_is_made_anew_from_the_ledger() {
+pub(super) fn a_damaged_metric_table_is_made_anew_from_the_ledger() {
     let place = with_days(1..=3);
     place.refresh();
     files_of(&place, "out/m_profile_metrics").iter().for_each(|file| fs::remove_file(file).unwrap());

@@ -49,7 +49,7 @@ pub(super) fn states(place: &Place) -> Vec<Value> {
 }
 
 #[test]
-fn a_refresh_reads_the_files_that_are_new_and_no_other() {
+pub(super) fn a_refresh_reads_the_files_that_are_new_and_no_other() {
     let place = with_days(1..=5);
     let report = place.refresh();
     assert_eq!((read(&report), &report["mode"]), ((5, 3000, 5), &json!("full")));
@@ -115,7 +115,7 @@ fn shorter_windows_than_the_ledgers_need_the_table() {
 }
 
 #[test]
-fn a_new_column_or_slice_is_read_alone() {
+pub(super) fn a_new_column_or_slice_is_read_alone() {
     let place = Place::new();
     let rows = |day: i64| {
         let start = instant("2024-01-01T01:00:00Z") + TimeDelta::days(day);

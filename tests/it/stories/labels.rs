@@ -160,7 +160,7 @@ fn labels_change_the_windows_of_their_rows_and_no_other() {
 }
 
 #[test]
-fn rows_find_the_labels_that_were_there_before_them() {
+pub(super) fn rows_find_the_labels_that_were_there_before_them() {
     let place = place();
     place.delta("labels", &of_day(5));
     place.refresh();

@@ -85,7 +85,7 @@ fn a_job_that_could_not_be_started_is_started_later_with_the_same_token() {
 }
 
 #[test]
-fn a_trigger_that_cools_down_is_not_called() {
+pub(super) fn a_trigger_that_cools_down_is_not_called() {
     let place = Place::new();
     daily(&place);
     let config = std::fs::read_to_string(place.path("limno.toml")).unwrap();
@@ -132,7 +132,7 @@ cooldown = \"2 days\"
 }
 
 #[test]
-fn a_refresh_that_was_cut_off_is_done_again_and_tells_nothing_twice() {
+pub(super) fn a_refresh_that_was_cut_off_is_done_again_and_tells_nothing_twice() {
     let place = Place::new();
     let monitor = shifted(&place, "cut") + mail_folder();
     place.configure(&monitor);
@@ -156,7 +156,7 @@ fn a_refresh_that_was_cut_off_is_done_again_and_tells_nothing_twice() {
 }
 
 #[test]
-fn two_monitors_share_an_output_folder() {
+pub(super) fn two_monitors_share_an_output_folder() {
     let place = Place::new();
     let monitors = shifted(&place, "one") + &shifted(&place, "other");
     place.configure(&(monitors + mail_folder()));

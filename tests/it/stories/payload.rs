@@ -259,7 +259,7 @@ fn counts_of(expected: &Expected) -> (u64, u64, u64, u64) {
 }
 
 #[test]
-fn every_call_is_counted_where_it_belongs_whenever_it_was_logged() {
+pub(super) fn every_call_is_counted_where_it_belongs_whenever_it_was_logged() {
     let place = Place::new();
     place.configure(&monitor(SCHEMA));
     let commits = commits();

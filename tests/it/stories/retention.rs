@@ -13,12 +13,12 @@ use crate::support_run::{Place, instant};
 const NOW: &str = "2024-01-21T00:00:00Z";
 const KEEPS: &str = "retention = { states = \"10days\", files = \"1h\" }";
 
-fn vacuum(timed: &Timed, is_dry: bool) -> limno_engine::Result<Vacuumed> {
+fn vacuum(timed: &Timed<'_>, is_dry: bool) -> limno_engine::Result<Vacuumed> {
     let monitor = &timed.engine.config().monitors[0];
-    timed.runtime.block_on(Box::pin(async {
+    timed.does(async {
         let bound = timed.engine.bind(monitor).await?;
         timed.engine.vacuum(&bound, is_dry).await
-    }))
+    })
 }
 
 /// Twenty days and their weeks, of which the states since the 8th are left.
@@ -53,7 +53,7 @@ fn compact(place: &Place, name: &str) {
 }
 
 #[test]
-fn states_that_are_too_old_go_and_their_rows_stay() {
+pub(super) fn states_that_are_too_old_go_and_their_rows_stay() {
     let place = with_days(1..=20);
     let lines = "retention = { states = \"10days\", files = \"1h\" }";
     place.configure(&monitor("\"1 day\", \"1 week\"", lines));
@@ -109,7 +109,7 @@ fn states_that_the_metric_tables_do_not_show_yet_are_not_dropped() {
 }
 
 #[test]
-fn a_ledger_that_is_lost_costs_no_row_that_cannot_be_made_anew() {
+pub(super) fn a_ledger_that_is_lost_costs_no_row_that_cannot_be_made_anew() {
     for damage in ["out/m_ledger", "out/m_ledger/_delta_log"] {
         let place = vacuumed();
         // The table itself no longer has its first days.
