@@ -1,6 +1,6 @@
 //! Where logs go: to standard error, without any secret.
 
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 
 use limno_sql::secret::redact;
 use tracing_subscriber::EnvFilter;
@@ -9,7 +9,9 @@ use tracing_subscriber::fmt::MakeWriter;
 /// Sets up logs for those who ask: `RUST_LOG=limno_engine=info`. At any level, of any library, secrets are struck out.
 pub(super) fn init() {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("off"));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(Redacting(io::stderr)).init();
+    // In files, colours stand between the name of a field and its value, where neither people nor searches expect them.
+    let is_coloured = io::stderr().is_terminal();
+    tracing_subscriber::fmt().with_env_filter(filter).with_ansi(is_coloured).with_writer(Redacting(io::stderr)).init();
 }
 
 /// Makes writers that strike out secrets on their way to those of another maker.

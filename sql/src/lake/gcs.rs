@@ -1,5 +1,7 @@
 //! Google Cloud Storage.
 
+use std::path::PathBuf;
+
 use object_store::gcp::{GcpCredentialProvider, GoogleCloudStorageBuilder, GoogleConfigKey};
 use url::Url;
 
@@ -7,12 +9,14 @@ use super::client::{Connector, Skew, client_options, no_retries};
 use super::options::{SignIn, StoreOptions};
 use super::provider::{Opened, unusable};
 use crate::Result;
+use crate::secret::remember_key_file;
 
 /// Opens the bucket of `url`.
 pub(super) fn open(url: &Url, options: &StoreOptions, is_configured: bool) -> Result<Opened> {
     let (builder, skew) = unsigned(url, options)?;
     let (builder, sign_in) = match &options.sign_in {
         SignIn::Environment => {
+            remember_keys(&builder);
             let sign_in = of_environment(&builder);
             (builder, sign_in)
         }
@@ -74,6 +78,18 @@ fn email_of(key: &str) -> String {
         .ok()
         .and_then(|key| Some(key.get("client_email")?.as_str()?.to_owned()));
     email.map(|email| format!(" {email}")).unwrap_or_default()
+}
+
+/// The store reads these files by itself; what is in them must not show.
+fn remember_keys(builder: &GoogleCloudStorageBuilder) {
+    let named = [GoogleConfigKey::ServiceAccount, GoogleConfigKey::ApplicationCredentials];
+    let named = named.iter().filter_map(|key| builder.get_config_value(key)).map(PathBuf::from);
+    // Where `gcloud auth application-default login` leaves its token.
+    let of_gcloud = std::env::var_os("HOME")
+        .map(|home| PathBuf::from(home).join(".config/gcloud/application_default_credentials.json"));
+    for file in named.chain(of_gcloud) {
+        remember_key_file(&file);
+    }
 }
 
 fn of_environment(builder: &GoogleCloudStorageBuilder) -> String {

@@ -21,6 +21,8 @@ mod reading;
 mod route;
 mod rules;
 mod s3;
+#[cfg(test)]
+mod test_server;
 mod timer;
 mod trouble;
 mod unity;
@@ -135,6 +137,8 @@ impl Lake {
     /// [`Error::Unsupported`] when a writable location is none.
     pub fn new(options: LakeOptions) -> Result<Self> {
         register_log_stores();
+        // Stores find secrets there by themselves, and libraries log what they do.
+        crate::secret::remember_environment();
         let held = Arc::new(Held::new(options.held.unwrap_or(held::DEFAULT_LIMIT)));
         let rules = Rules::new(options.stores, options.writable.as_deref(), options.layer, Arc::clone(&held))?;
         let rules = Arc::new(rules);

@@ -149,6 +149,13 @@ impl Place {
         match self.store.head(&self.path).await {
             Ok(_) => Ok(true),
             Err(object_store::Error::NotFound { .. }) => Ok(false),
+            // An answer to a question for the head alone has no words that say why not.
+            Err(
+                error @ (object_store::Error::PermissionDenied { .. } | object_store::Error::Unauthenticated { .. }),
+            ) => match self.store.get_range(&self.path, 0..1).await {
+                Err(reason) if super::trouble_in(&reason).is_some() => Err(self.failed(reason)),
+                _ => Err(self.failed(error)),
+            },
             Err(error) => Err(self.failed(error)),
         }
     }

@@ -1,6 +1,7 @@
 //! Amazon S3 and what speaks its protocol.
 
-use std::sync::Arc;
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 use aws_config::BehaviorVersion;
@@ -15,6 +16,7 @@ use super::client::{Connector, Skew, client_options, no_retries};
 use super::options::{SignIn, StoreOptions};
 use super::provider::{Opened, unusable};
 use crate::Result;
+use crate::secret::Lent;
 
 /// Opens the bucket of `url`.
 pub(super) fn open(url: &Url, options: &StoreOptions, is_configured: bool) -> Result<Opened> {
@@ -115,7 +117,18 @@ fn of_environment(builder: &AmazonS3Builder) -> String {
 struct Chain {
     profile: Option<String>,
     loaded: OnceCell<SdkConfig>,
+    /// What it found last and before, as requests that were signed before may still be under way.
+    found: Mutex<VecDeque<Found>>,
 }
+
+/// A credential, whose secrets show nowhere as long as it is kept.
+struct Found {
+    credential: Arc<AwsCredential>,
+    _lent: Vec<Lent>,
+}
+
+/// How many credentials are kept.
+const KEPT: usize = 2;
 
 impl std::fmt::Debug for Chain {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -125,7 +138,23 @@ impl std::fmt::Debug for Chain {
 
 impl Chain {
     fn new(profile: Option<String>) -> Self {
-        Self { profile, loaded: OnceCell::new() }
+        Self { profile, loaded: OnceCell::new(), found: Mutex::default() }
+    }
+
+    /// The credential, which is the one from before if nothing changed.
+    fn keep(&self, credential: AwsCredential) -> Arc<AwsCredential> {
+        let mut found = self.found.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = found.back().filter(|known| *known.credential == credential) {
+            return Arc::clone(&known.credential);
+        }
+        let secrets = [Some(credential.secret_key.as_str()), credential.token.as_deref()];
+        let lent = secrets.into_iter().flatten().map(Lent::new).collect();
+        let credential = Arc::new(credential);
+        found.push_back(Found { credential: Arc::clone(&credential), _lent: lent });
+        if found.len() > KEPT {
+            found.pop_front();
+        }
+        credential
     }
 }
 
@@ -152,10 +181,39 @@ impl CredentialProvider for Chain {
             config.credentials_provider().ok_or_else(|| failed("it is configured to give no credentials".into()))?;
         // The provider of the configuration keeps what it got until shortly before it ends.
         let found = provider.provide_credentials().await.map_err(|error| failed(Box::new(error)))?;
-        Ok(Arc::new(AwsCredential {
+        Ok(self.keep(AwsCredential {
             key_id: found.access_key_id().to_owned(),
             secret_key: found.secret_access_key().to_owned(),
             token: found.session_token().map(str::to_owned),
         }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::secret::redact;
+
+    #[test]
+    fn what_the_chain_finds_shows_nowhere_until_it_has_found_two_others() {
+        let chain = Chain::new(None);
+        let found = |number: u32| {
+            chain.keep(AwsCredential {
+                key_id: "ASIA".to_owned(),
+                secret_key: format!("secret/of+the-chain-{number}-."),
+                token: Some(format!("token/of+the-chain-{number}-.")),
+            })
+        };
+        let shown = |number: u32| {
+            redact(&format!("secret/of+the-chain-{number}-. token%2Fof%2bthe-chain-{number}-.")).into_owned()
+        };
+        let first = found(1);
+        assert!(Arc::ptr_eq(&first, &found(1)), "the same is kept once");
+        assert_eq!(shown(1), "*** ***");
+        found(2);
+        assert_eq!((shown(1), shown(2)), ("*** ***".to_owned(), "*** ***".to_owned()));
+        found(3);
+        assert_eq!(shown(1), "secret/of+the-chain-1-. token%2Fof%2bthe-chain-1-.");
+        assert_eq!(shown(3), "*** ***");
     }
 }

@@ -43,7 +43,8 @@ impl HttpService for Service {
         }
         let text = beginning(body).await;
         if passes(parts.status, &text) {
-            let what = redact(&format!("{}: {}", parts.status, text.trim())).into_owned();
+            let what =
+                redact(&format!("Server returned non-2xx status code: {}: {}", parts.status, text.trim())).into_owned();
             return Err(HttpError::new(
                 HttpErrorKind::Interrupted,
                 Transient { what, after: retry_after(&parts.headers) },

@@ -50,9 +50,12 @@ impl Faulty {
             }
             None | Some(Fault::Stale) => Ok((request.await?, fault)),
             Some(Fault::Broken) if verb == Verb::Get => Ok((request.await?, fault)),
-            Some(Fault::Throttled(wait)) => {
-                Err(passing(verb, path, "503 Service Unavailable: <Code>ServerBusy</Code>", Some(wait)))
-            }
+            Some(Fault::Throttled(wait)) => Err(passing(
+                verb,
+                path,
+                "Server returned non-2xx status code: 503 Service Unavailable: <Error><Code>ServerBusy</Code></Error>",
+                Some(wait),
+            )),
             Some(Fault::Reset | Fault::Broken) => Err(passing(verb, path, "the connection was reset", None)),
             Some(Fault::Stuck) => Err(passing(verb, path, "nothing came for 30.0 s", None)),
             Some(Fault::Refused) => {

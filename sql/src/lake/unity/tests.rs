@@ -1,4 +1,3 @@
-use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpListener;
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -7,18 +6,9 @@ use object_store::{ObjectStoreExt, PutPayload};
 use serde_json::{Value, json};
 
 use super::*;
+use crate::lake::test_server::{Seen, Server};
 use crate::lake::{Lake, LakeOptions, SignIn, TroubleKind, trouble_in};
 use crate::secret::Secret;
-
-/// A request as it came.
-#[derive(Debug, Clone)]
-struct Seen {
-    method: String,
-    /// With its query.
-    path: String,
-    headers: String,
-    body: String,
-}
 
 impl Seen {
     fn operation(&self) -> Option<String> {
@@ -27,49 +17,10 @@ impl Seen {
     }
 }
 
-/// A server on this machine that answers as it is told.
-struct Server {
-    url: Url,
-    seen: Arc<Mutex<Vec<Seen>>>,
-}
-
 impl Server {
+    /// A server whose clock stands at [`DATE`].
     fn start(answer: impl Fn(&Seen) -> (u16, String) + Send + 'static) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let url = Url::parse(&format!("http://{}", listener.local_addr().unwrap())).unwrap();
-        let seen = Arc::new(Mutex::new(Vec::new()));
-        let record = Arc::clone(&seen);
-        std::thread::spawn(move || {
-            for stream in listener.incoming() {
-                let mut stream = stream.unwrap();
-                let mut reader = BufReader::new(stream.try_clone().unwrap());
-                let mut first = String::new();
-                if reader.read_line(&mut first).unwrap_or(0) == 0 {
-                    continue;
-                }
-                let mut headers = String::new();
-                while !headers.ends_with("\r\n\r\n") && reader.read_line(&mut headers).unwrap_or(0) > 2 {}
-                let headers = headers.to_ascii_lowercase();
-                let length = headers.lines().find_map(|line| line.strip_prefix("content-length: "));
-                let mut body = vec![0; length.map_or(0, |length| length.parse().unwrap())];
-                reader.read_exact(&mut body).unwrap();
-                let mut words = first.split(' ').map(str::to_owned);
-                let request = Seen {
-                    method: words.next().unwrap(),
-                    path: words.next().unwrap(),
-                    headers,
-                    body: String::from_utf8_lossy(&body).into_owned(),
-                };
-                record.lock().unwrap().push(request.clone());
-                let (status, text) = answer(&request);
-                let length = text.len();
-                let head = format!("HTTP/1.1 {status} X\r\ncontent-length: {length}\r\ndate: {DATE}\r\n");
-                let answer = format!("{head}connection: close\r\nretry-after: 0\r\n\r\n{text}");
-                // Who asked may be gone.
-                stream.write_all(answer.as_bytes()).ok();
-            }
-        });
-        Self { url, seen }
+        Self::start_at(Some(DATE), answer)
     }
 
     /// A catalog with one table, whose credentials hold for so many milliseconds. It is told how often it was asked.
@@ -104,10 +55,6 @@ impl Server {
     /// A lake whose catalog this is.
     fn lake(&self) -> Lake {
         lake(vec![self.block(SignIn::Token(Secret::new(TOKEN)))])
-    }
-
-    fn seen(&self) -> Vec<Seen> {
-        self.seen.lock().unwrap().clone()
     }
 
     fn operations(&self) -> Vec<String> {
