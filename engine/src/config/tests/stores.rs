@@ -110,7 +110,8 @@ fn every_other_key_of_a_store_is_read() {
     assert_eq!(read.endpoint.as_ref().map(url::Url::as_str), Some("http://127.0.0.1:9000/"));
     assert_eq!(read.region.as_deref(), Some("eu-west-1"));
     assert!(read.path_style && !read.conditional_put);
-    let limits = Limits { timeout: Duration::from_secs(10), retry_budget: Duration::ZERO, connections: 8 };
+    let limits =
+        Limits { timeout: Duration::from_secs(10), retry_budget: Duration::ZERO, connections: 8, ..Limits::default() };
     assert_eq!(read.limits, limits);
     let plain = store("s3://b", "");
     assert!(!plain.path_style && plain.conditional_put && plain.region.is_none());
