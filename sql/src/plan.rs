@@ -245,9 +245,9 @@ impl StateQuery {
         }))
     }
 
-    /// Failures while running are failures of the data: name the table.
+    /// Failures while running are failures of the data, unless the store says otherwise: name the table.
     fn unreadable(&self, source: datafusion::error::DataFusionError) -> Error {
-        Error::Unreadable { uri: self.source.uri.clone(), source: Box::new(source) }
+        Error::of_files(&self.source.uri, source)
     }
 
     fn read(&self, batch: &RecordBatch, rows: &mut Vec<EncodedRow>) -> Result<()> {

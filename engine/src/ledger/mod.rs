@@ -113,10 +113,10 @@ impl Ledger {
         files: Vec<Add>,
         filter: Option<Expr>,
     ) -> Result<impl Stream<Item = Result<Vec<LedgerRow>>> + use<>> {
-        // A machine that is short of memory or handles has no damaged ledger.
+        // A machine that is short of memory or handles, or a store that takes no credential, has no damaged ledger.
         let uri = self.table.uri().to_owned();
         let damaged = move |source: DataFusionError| {
-            let error = Error::Sql(limno_sql::Error::Unreadable { uri: uri.clone(), source: Box::new(source) });
+            let error = Error::Sql(limno_sql::Error::of_files(&uri, source));
             if is_of_data(&error) { Error::Ledger { message: error.to_string() } } else { error }
         };
         let batches = self.table.read(context, files, filter, None).await?;

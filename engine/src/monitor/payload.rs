@@ -125,7 +125,7 @@ async fn infer(
         rows.select_columns(&["databricks_request_id", layout.time_column(), "status_code", "request", "response"])?;
     let mut batches = rows.execute_stream().await?;
     let mut inference = Inference::default();
-    let failed = |error| Error::Sql(limno_sql::Error::Unreadable { uri: source.uri.clone(), source: Box::new(error) });
+    let failed = |error| Error::Sql(limno_sql::Error::of_files(&source.uri, error));
     while let Some(batch) = batches.try_next().await.map_err(failed)? {
         inference.observe(layout, statuses, &batch)?;
     }
