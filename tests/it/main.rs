@@ -12,5 +12,6 @@ mod peers;
 mod reading;
 mod stories;
 mod support;
+mod support_block;
 mod support_run;
 mod support_store;

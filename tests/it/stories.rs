@@ -7,6 +7,7 @@ mod classes;
 mod covid;
 mod damage;
 mod dialect;
+mod environments;
 mod fairness;
 mod flights;
 mod foreign;
@@ -22,7 +23,9 @@ mod precision;
 mod retention;
 mod sampling;
 mod schemas;
+mod secrets;
 mod stores;
+mod troubles;
 mod unity;
 mod windows;
 

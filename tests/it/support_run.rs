@@ -123,8 +123,17 @@ impl Place {
                 text.push_str(&shelf.block);
             }
         }
-        let text = text.replace("~/", &format!("{}/", self.folder.path().display()));
-        std::fs::write(self.path("limno.toml"), text).unwrap();
+        self.write("limno.toml", &text);
+    }
+
+    /// Writes what is laid over it in an environment.
+    pub(crate) fn overlay(&self, environment: &str, text: &str) {
+        let base = self.shelf.as_ref().map_or("~/", |shelf| &shelf.base);
+        self.write(&format!("limno.{environment}.toml"), &text.replace("= \"~/", &format!("= \"{base}")));
+    }
+
+    fn write(&self, file: &str, text: &str) {
+        std::fs::write(self.path(file), text.replace("~/", &format!("{}/", self.folder.path().display()))).unwrap();
     }
 
     /// `limno` with these arguments, in this folder.

@@ -20,21 +20,13 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
+use crate::support_block::{Block, Service};
 use crate::support_run::components;
 
 /// Requests of ours at once.
 const AT_ONCE: usize = 8;
 /// What lies in the folder of a story and is no table.
-const NO_TABLES: [&str; 3] = ["limno.toml", "bin", "mail"];
-
-/// A store, and who signs in there.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Service {
-    AzureByKey,
-    AzureBySas,
-    AzureByPrincipal,
-    S3,
-}
+const NO_TABLES: [&str; 4] = ["limno.toml", "limno.dev.toml", "bin", "mail"];
 
 /// A part of a store that one story has for itself.
 pub(crate) struct Shelf {
@@ -63,101 +55,59 @@ impl Shelf {
     pub(crate) fn new(service: Service) -> Option<Self> {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let below = format!("stories-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
+        let block = Block::new(service)?;
         match service {
-            Service::S3 => Self::on_s3(below),
-            _ => Self::on_azure(service, below),
+            Service::S3 => Self::on_s3(&block, below),
+            _ => Self::on_azure(&block, below),
         }
     }
 
-    fn on_azure(service: Service, below: String) -> Option<Self> {
-        let is_principal = service == Service::AzureByPrincipal;
-        let endpoint = if is_principal { "LIMNO_TEST_AZURE_OAUTH_ENDPOINT" } else { "LIMNO_TEST_AZURE_ENDPOINT" };
-        let [account, key, endpoint] = components(["LIMNO_TEST_AZURE_ACCOUNT", "LIMNO_TEST_AZURE_KEY", endpoint])?;
+    fn on_azure(block: &Block, below: String) -> Option<Self> {
+        let [account, key] = components(["LIMNO_TEST_AZURE_ACCOUNT", "LIMNO_TEST_AZURE_KEY"])?;
+        let endpoint = block.text_of("endpoint");
         let mut options = json!({ "azure_storage_account_name": account, "azure_storage_endpoint": endpoint });
-        let (lines, secret) = match service {
-            Service::AzureBySas => {
-                let [sas] = components(["LIMNO_TEST_AZURE_SAS"])?;
-                options["azure_storage_sas_key"] = json!(sas);
-                options["azure_allow_http"] = json!("true");
-                ("sas_token = { env = \"LAKE_SECRET\" }".to_owned(), sas)
-            }
-            Service::AzureByPrincipal => {
-                let [tenant, client, secret, authority, ca] = components([
-                    "LIMNO_TEST_AZURE_TENANT",
-                    "LIMNO_TEST_AZURE_CLIENT_ID",
-                    "LIMNO_TEST_AZURE_CLIENT_SECRET",
-                    "LIMNO_TEST_AZURE_AUTHORITY",
-                    "LIMNO_TEST_CA",
-                ])?;
-                let lines = format!(
-                    "tenant_id = \"{tenant}\"\nclient_id = \"{client}\"\n\
-                     client_secret = {{ env = \"LAKE_SECRET\" }}\nauthority = \"{authority}\"\nca_file = \"{ca}\""
-                );
-                (lines, secret)
-            }
-            _ => {
-                options["azure_storage_account_key"] = json!(key);
-                options["azure_allow_http"] = json!("true");
-                ("account_key = { env = \"LAKE_SECRET\" }".to_owned(), key.clone())
-            }
-        };
+        match block.service {
+            Service::AzureByKey => options["azure_storage_account_key"] = json!(key),
+            Service::AzureBySas => options["azure_storage_sas_key"] = json!(block.secret),
+            Service::AzureByPrincipal | Service::S3 => {}
+        }
         let mut builder = MicrosoftAzureBuilder::new()
             .with_account(&account)
             .with_access_key(&key)
             .with_container_name("lake")
-            .with_endpoint(endpoint.clone());
-        if is_principal {
-            let [ca] = components(["LIMNO_TEST_CA"])?;
-            let ca = Certificate::from_pem(&fs::read(ca).unwrap()).unwrap();
+            .with_endpoint(endpoint.to_owned());
+        if block.service == Service::AzureByPrincipal {
+            let ca = Certificate::from_pem(&fs::read(block.text_of("ca_file")).unwrap()).unwrap();
             builder = builder.with_client_options(ClientOptions::new().with_root_certificate(ca));
         } else {
+            options["azure_allow_http"] = json!("true");
             builder = builder.with_allow_http(true);
         }
-        let url = format!("abfss://lake@{account}.dfs.core.windows.net/");
-        let block = format!("\n[store.lake]\nurl = \"{url}\"\nendpoint = \"{endpoint}\"\n{lines}\n");
-        let secrets = vec![("LAKE_SECRET".to_owned(), secret)];
-        Some(Self::over(Arc::new(builder.build().unwrap()), &url, below, block, secrets, options))
+        Some(Self::over(Arc::new(builder.build().unwrap()), block, below, options))
     }
 
-    fn on_s3(below: String) -> Option<Self> {
-        let [bucket, endpoint, id, secret] = components([
-            "LIMNO_TEST_S3_BUCKET",
-            "LIMNO_TEST_S3_ENDPOINT",
-            "LIMNO_TEST_S3_KEY_ID",
-            "LIMNO_TEST_S3_SECRET",
-        ])?;
-        let region = "us-east-1";
+    fn on_s3(block: &Block, below: String) -> Option<Self> {
+        let [bucket] = components(["LIMNO_TEST_S3_BUCKET"])?;
+        let [endpoint, region, id] = ["endpoint", "region", "access_key_id"].map(|key| block.text_of(key));
         let store = AmazonS3Builder::new()
             .with_bucket_name(&bucket)
-            .with_endpoint(endpoint.clone())
+            .with_endpoint(endpoint)
             .with_region(region)
-            .with_access_key_id(&id)
-            .with_secret_access_key(&secret)
+            .with_access_key_id(id)
+            .with_secret_access_key(&block.secret)
             .with_allow_http(true)
             .build();
-        let url = format!("s3://{bucket}/");
-        let block = format!(
-            "\n[store.lake]\nurl = \"{url}\"\nendpoint = \"{endpoint}\"\nregion = \"{region}\"\npath_style = true\n\
-             access_key_id = \"{id}\"\nsecret_access_key = {{ env = \"LAKE_SECRET\" }}\n"
-        );
         let options = json!({
             "aws_endpoint_url": endpoint, "aws_region": region, "aws_access_key_id": id,
-            "aws_secret_access_key": secret, "aws_allow_http": "true",
+            "aws_secret_access_key": block.secret, "aws_allow_http": "true",
         });
-        let secrets = vec![("LAKE_SECRET".to_owned(), secret)];
-        Some(Self::over(Arc::new(store.unwrap()), &url, below, block, secrets, options))
+        Some(Self::over(Arc::new(store.unwrap()), block, below, options))
     }
 
-    fn over(
-        store: Arc<dyn ObjectStore>,
-        url: &str,
-        below: String,
-        block: String,
-        secrets: Vec<(String, String)>,
-        options: Value,
-    ) -> Self {
+    fn over(store: Arc<dyn ObjectStore>, block: &Block, below: String, options: Value) -> Self {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        let base = format!("{url}{below}/");
+        let base = format!("{}{below}/", block.url);
+        let (block, secrets) = (block.to_string(), vec![block.variable()]);
         Self { base, block, secrets, options, store, below, known: Mutex::default(), runtime }
     }
 

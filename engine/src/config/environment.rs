@@ -1,6 +1,7 @@
 //! `[environment]` of an overlay: where its monitors write, and that nothing else is changed and nobody is told.
 
 use limno_sql::lake;
+use toml::de::{DeTable, DeValue};
 
 use super::Located;
 use super::problem::quoted;
@@ -37,6 +38,32 @@ pub(super) fn read_environment(value: &Value<'_>) -> Option<Environment> {
     })
 }
 
+/// A place of `limno.toml` that no environment may change.
+pub(super) struct Kept {
+    uri: String,
+    /// What it is, with its article.
+    what: &'static str,
+}
+
+/// The places of all monitors of `limno.toml`, before anything is laid over it.
+pub(super) fn kept(document: &DeTable<'_>) -> Vec<Kept> {
+    const PLACES: [(&[&str], &str); 4] = [
+        (&["output"], "an output"),
+        (&["table"], "a table"),
+        (&["baseline"], "a baseline"),
+        (&["inference_log", "labels", "table"], "a table of labels"),
+    ];
+    let monitors = document.get("monitor").and_then(|monitors| monitors.get_ref().as_table());
+    let monitors = monitors.into_iter().flat_map(DeTable::iter).map(|(_, monitor)| monitor.get_ref());
+    let of = |monitor| PLACES.iter().filter_map(move |(path, what)| Some(Kept { uri: text_at(monitor, path)?, what }));
+    monitors.flat_map(of).collect()
+}
+
+fn text_at(value: &DeValue<'_>, path: &[&str]) -> Option<String> {
+    let member = path.iter().try_fold(value, |value, key| Some(value.as_table()?.get(*key)?.get_ref()))?;
+    member.as_str().map(str::to_owned)
+}
+
 /// The key `output` of a monitor: its own, or that of its environment.
 pub(super) fn read_output(section: &mut Section<'_>, environment: Option<&Environment>) -> Option<Located<String>> {
     const EXPECTED: &str = "the folder of the metric tables: a URI or a path";
@@ -60,8 +87,8 @@ pub(super) fn read_output(section: &mut Section<'_>, environment: Option<&Enviro
 }
 
 impl Environment {
-    /// All that may be changed. Where `kept`, the outputs of `limno.toml`, lie there, that is reported.
-    pub(super) fn writable(&self, outputs: &[&Located<String>], kept: &[String], section: &Value<'_>) -> Vec<String> {
+    /// All that may be changed. Where what `limno.toml` names lies there, or around it, that is reported.
+    pub(super) fn writable(&self, outputs: &[&Located<String>], kept: &[Kept], section: &Value<'_>) -> Vec<String> {
         let mut places: Vec<&Located<String>> = Vec::new();
         for place in outputs.iter().copied().chain(&self.writes) {
             if !places.iter().any(|known| known.value == place.value) {
@@ -69,12 +96,13 @@ impl Environment {
             }
         }
         for place in &places {
-            let lies_there = |output: &&String| lake::lies_below(output, &place.value).unwrap_or(false);
-            if let Some(output) = kept.iter().find(lies_there) {
+            let is_below = |uri: &str, other: &str| lake::lies_below(uri, other).unwrap_or(false);
+            let meets = |kept: &&Kept| is_below(&kept.uri, &place.value) || is_below(&place.value, &kept.uri);
+            if let Some(Kept { uri, what }) = kept.iter().find(meets) {
                 section.sink.report_located(
                     place,
-                    format!("{} is an output of limno.toml, which this environment must not change", quoted(output)),
-                    Some("name another place".to_owned()),
+                    format!("{} is {what} of limno.toml, which this environment must not change", quoted(uri)),
+                    Some("name another place, neither around nor within it".to_owned()),
                 );
             }
         }

@@ -34,7 +34,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use limno_sql::lake::StoreOptions;
-use toml::de::{DeTable, DeValue};
+use toml::de::DeTable;
 
 pub use self::columns::{ColumnLimit, ColumnSelection, Precision};
 pub use self::glob::{glob_matches, is_glob};
@@ -53,7 +53,7 @@ pub use self::rule::{Against, Condition, RuleConfig, Severity, UnknownWord};
 pub use self::secret::{Env, ProcessEnv, Secret};
 pub use self::trigger::{CommandConfig, DatabricksJobConfig, TriggerConfig};
 
-use self::environment::read_environment;
+use self::environment::{Kept, kept, read_environment};
 use self::monitor::{Known, read_monitor};
 use self::notifier::read_notifier;
 use self::raw::{Section, Sink, Value};
@@ -285,22 +285,19 @@ fn sink_of(base: ConfigText<'_>, overlay: Option<Overlay<'_>>) -> Sink {
     Sink::new(&texts)
 }
 
-/// The texts as one document, and the outputs of the configuration as they were without the overlay; nothing if a text
-/// is not TOML, which is reported.
-fn document<'a>(sink: &Sink, base: ConfigText<'a>, overlay: Option<Overlay<'a>>) -> Option<(DeTable<'a>, Vec<String>)> {
+/// The texts as one document, and the places of the configuration as it is without the overlay; nothing if a text is not
+/// TOML, which is reported.
+fn document<'a>(sink: &Sink, base: ConfigText<'a>, overlay: Option<Overlay<'a>>) -> Option<(DeTable<'a>, Vec<Kept>)> {
     let document = overlay::parse(sink, base.text, 0);
     let Some(over) = overlay else { return Some((document?, Vec::new())) };
     let over = overlay::parse(sink, over.text.text, 1);
     let (mut document, over) = (document?, over?);
-    let monitors = document.get("monitor").and_then(|monitors| monitors.get_ref().as_table());
-    let output = |monitor: &DeValue<'_>| Some(monitor.as_table()?.get("output")?.get_ref().as_str()?.to_owned());
-    let kept =
-        monitors.into_iter().flat_map(DeTable::iter).filter_map(|(_, monitor)| output(monitor.get_ref())).collect();
+    let kept = kept(&document);
     overlay::lay(over, &mut document);
     Some((document, kept))
 }
 
-fn read_document(mut root: Section<'_>, file: &str, kept: &[String], env: &dyn Env) -> Config {
+fn read_document(mut root: Section<'_>, file: &str, kept: &[Kept], env: &dyn Env) -> Config {
     let monitors = named_tables(root.require("monitor", "a table [monitor.NAME]"));
     let notifiers = named_tables(root.take("notifier"));
     let triggers = named_tables(root.take("trigger"));

@@ -3,6 +3,7 @@
 //! each the tables that it leaves must be those that it leaves on disk, bit for bit.
 
 mod eight;
+mod mixed;
 mod readers;
 mod whole;
 
@@ -15,7 +16,8 @@ use limno_sql::session::{self, SessionOptions};
 
 use super::{damage, incremental, labels, outbox, payload, retention};
 use crate::histories::alike::{Cell, Logical, difference};
-use crate::support_store::{Service, Shelf, tell};
+use crate::support_block::Service;
+use crate::support_store::{Shelf, tell};
 
 /// The tables of one place, by their paths in it.
 type Tables = BTreeMap<String, Logical>;

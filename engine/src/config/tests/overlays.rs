@@ -159,18 +159,43 @@ fn an_environment_that_says_not_where_it_writes_is_refused() {
 }
 
 #[test]
-fn places_where_the_outputs_of_production_lie_are_refused() {
-    let refused = "is an output of limno.toml, which this environment must not change";
-    for overlay in [
-        "[environment]\noutput = \"/prod/monitoring\"\n",
-        "[environment]\noutput = \"/prod\"\n",
-        "[environment]\noutput = \"/prod/monitoring/\"\n",
-        "[environment]\noutput = \"/dev\"\nwrites = [\"/prod/monitoring\"]\n",
-        "[environment]\noutput = \"/dev\"\n[monitor.other]\noutput = \"/prod/elsewhere\"\n",
+fn places_of_production_are_refused() {
+    for (overlay, what) in [
+        ("[environment]\noutput = \"/prod/monitoring\"\n", "`/prod/monitoring` is an output"),
+        ("[environment]\noutput = \"/prod\"\n", "`/prod/monitoring` is an output"),
+        ("[environment]\noutput = \"/prod/monitoring/\"\n", "`/prod/monitoring` is an output"),
+        // Within it others would take it for theirs, and delete what they do not know.
+        ("[environment]\noutput = \"/prod/monitoring/dev\"\n", "`/prod/monitoring` is an output"),
+        ("[environment]\noutput = \"/prod/t/dev\"\n", "`/prod/t` is a table"),
+        ("[environment]\noutput = \"/dev\"\nwrites = [\"/prod/monitoring\"]\n", "`/prod/monitoring` is an output"),
+        ("[environment]\noutput = \"/dev\"\nwrites = [\"/prod/other\"]\n", "`/prod/other` is a table"),
+        (
+            "[environment]\noutput = \"/dev\"\n[monitor.other]\noutput = \"/prod/elsewhere\"\n",
+            "`/prod/elsewhere` is an output",
+        ),
     ] {
         let shown = laid(overlay).expect_err(overlay).to_string();
-        assert!(shown.contains(refused) && shown.contains("hint: name another place"), "{overlay} {shown}");
+        let refused =
+            format!("{what} of limno.toml, which this environment must not change\n  hint: name another place");
+        assert!(shown.contains(&refused), "{overlay} {shown}");
         assert!(shown.starts_with("limno.dev.toml:"), "{shown}");
+    }
+    let with_labels = r#"[monitor.m]
+table = "/logs/t"
+baseline = "/baselines/b.parquet"
+output = "/prod"
+[monitor.m.inference_log]
+timestamp = "ts"
+granularities = ["1 day"]
+model_id = "m"
+prediction = "p"
+problem_type = "regression"
+labels = { table = "/labels/l", on = ["id"], label = "y" }
+"#;
+    for (place, what) in [("/labels", "`/labels/l` is a table of labels"), ("/baselines", "is a baseline")] {
+        let overlay = format!("[environment]\noutput = \"{place}\"\n");
+        let shown = laid_over(with_labels, &overlay).expect_err(place).to_string();
+        assert!(shown.contains(what), "{shown}");
     }
     // A name that only begins alike is another place.
     assert_eq!(

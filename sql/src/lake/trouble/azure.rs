@@ -4,7 +4,7 @@
 //! <https://learn.microsoft.com/rest/api/storageservices/common-rest-api-error-codes>; the sentences that tell an expired
 //! signature from a wrong one stand in `AuthenticationErrorDetail`.
 
-use chrono::DateTime;
+use chrono::{DateTime, Utc};
 
 use super::who::{Way, ways};
 use super::{Access, Case, Finding, TroubleKind};
@@ -87,7 +87,9 @@ fn unauthenticated(case: &Case<'_>) -> Finding {
         "has to be after signed start time",
         "must be after signed start time",
     ]);
-    if is_over {
+    #[expect(clippy::disallowed_methods, reason = "signatures end by the real time, whatever a test says")]
+    let now = Utc::now();
+    if is_over || case.who.way == Way::Sas && has_ended(case.sign_in, now) {
         return case.expired(format!("{}, and set it {}", signature(case), case.who.place()));
     }
     match case.who.way {
@@ -122,6 +124,12 @@ fn unauthenticated(case: &Case<'_>) -> Finding {
         )),
         _ => case.wrong(case.general()),
     }
+}
+
+/// Whether a signature says of itself that its time was over: not every service does.
+fn has_ended(sign_in: &str, now: DateTime<Utc>) -> bool {
+    let end = sign_in.split_once("(until ").and_then(|(_, rest)| rest.split_once(')'));
+    end.and_then(|(end, _)| DateTime::parse_from_rfc3339(end).ok()).is_some_and(|end| end < now)
 }
 
 /// What is to be granted for the access.
@@ -181,4 +189,23 @@ fn start_to_come(text: &str) -> Option<&str> {
     let instant = |text: &str| DateTime::parse_from_rfc2822(text).ok();
     let start = time("tart")?;
     (instant(start)? > instant(time("Current")?)?).then_some(start)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_signature_says_itself_that_its_time_is_over() {
+        let now = "2026-03-01T12:00:00Z".parse().unwrap();
+        for (words, ended) in [
+            ("a shared access signature (until 2026-03-01T11:59:59Z) of [store.lake]", true),
+            ("a shared access signature (until 2026-03-01T12:00:00Z) of [store.lake]", false),
+            // A date alone, and none at all: it is left to the service.
+            ("a shared access signature (until 2026-02-01) of [store.lake]", false),
+            ("a shared access signature of [store.lake]", false),
+        ] {
+            assert_eq!(has_ended(words, now), ended, "{words}");
+        }
+    }
 }

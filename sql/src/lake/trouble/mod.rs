@@ -116,11 +116,12 @@ impl Finding {
     }
 }
 
-/// A request that failed as often, in such a time.
-fn unavailable((times, time): (u32, Duration)) -> Finding {
+/// A request that failed as often, in such a time, for this reason at last.
+fn unavailable((times, time): (u32, Duration), reason: Option<String>) -> Finding {
+    let reason = reason.map(|reason| format!(": {reason}")).unwrap_or_default();
     Finding::new(
         TroubleKind::Unavailable,
-        format!("the service fails, {times} times within {:.0} s", time.as_secs_f64()),
+        format!("the service fails, {times} times within {:.0} s{reason}", time.as_secs_f64()),
         "try again later; retry_budget of the [store] block says how long it is tried",
     )
 }
@@ -156,7 +157,9 @@ impl Explainer {
         }
         let text = redact(&whole(&error)).into_owned();
         let answer = Answer::of(&text);
-        let found = self.find(&error, &answer, &text, access).or_else(|| tried.map(unavailable));
+        // What it answers is said anyway.
+        let reason = || answer.said().is_none().then(|| redact(&innermost(&error)).into_owned());
+        let found = self.find(&error, &answer, &text, access).or_else(|| Some(unavailable(tried?, reason())));
         let Some(found) = found else { return error };
         let path = path.to_string();
         let place = shown(format!("{}/{path}", self.authority).trim_end_matches('/'));
@@ -303,6 +306,15 @@ pub fn trouble_in<'a>(error: &'a (dyn StdError + 'static)) -> Option<&'a Trouble
         cause = error.source();
     }
     None
+}
+
+/// The cause of all causes of an error.
+fn innermost(error: &(dyn StdError + 'static)) -> String {
+    let mut innermost = error;
+    while let Some(cause) = innermost.source() {
+        innermost = cause;
+    }
+    innermost.to_string()
 }
 
 /// An error with all its causes in one text.
