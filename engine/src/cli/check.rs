@@ -169,7 +169,8 @@ impl Failures {
             Error::Sql(limno_sql::Error::Access(trouble)) => {
                 // Of which store it speaks.
                 let authority = places.iter().map(Place::authority).find(|place| message.contains(place));
-                authority.map(|authority| format!("{authority} {:?}", trouble.kind))
+                // Those who read need less than those who write.
+                authority.map(|authority| format!("{authority} {:?} {}", trouble.kind, what == "output"))
             }
             _ => None,
         };

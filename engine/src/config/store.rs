@@ -21,7 +21,7 @@ const UNITY: &[Service] = &[Service::Unity];
 /// Both sign in by Microsoft Entra.
 const ENTRA: &[Service] = &[Service::Azure, Service::Unity];
 const STORES: &[Service] = &[Service::Azure, Service::S3, Service::Gcs];
-const PUBLIC: &[Service] = &[Service::Azure, Service::S3, Service::Gcs, Service::Web];
+const PUBLIC: &[Service] = &[Service::Azure, Service::S3, Service::Gcs, Service::Web, Service::Unity];
 
 /// A way to sign in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,7 +56,7 @@ const SIGN_IN_KEYS: &[(&str, Option<Way>, &[Service])] = &[
     ("service_account", Some(Way::ServiceAccount), GCS),
     ("token", Some(Way::Token), UNITY),
     ("client_id", None, ENTRA),
-    ("tenant_id", None, AZURE),
+    ("tenant_id", None, ENTRA),
 ];
 
 const TIMEOUTS: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(3600);
@@ -96,7 +96,7 @@ fn read_store(name: &str, value: &Value<'_>, env: &dyn Env) -> Option<(StoreOpti
     let address = |value: Value<'_>| read_http(&value, &value.text()?.value);
     let given_endpoint = take("endpoint", STORES);
     let host = take("host", UNITY);
-    let authority = take("authority", AZURE);
+    let authority = take("authority", ENTRA);
     let region = take("region", S3);
     let path_style = take("path_style", S3);
     let conditional_put = take("conditional_put", S3);
@@ -178,7 +178,6 @@ fn hint_for(key: &str, service: Service) -> Option<String> {
     let other = match (key, service) {
         ("endpoint", Service::Unity) => "host = \"https://…\", the address of the workspace",
         ("host", Service::Azure | Service::S3 | Service::Gcs) => "endpoint = \"https://…\"",
-        ("anonymous", Service::Unity) => "token, or client_id and client_secret",
         ("token", Service::Azure) => "sas_token, account_key, or client_id, tenant_id and client_secret",
         _ => return None,
     };

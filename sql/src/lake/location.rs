@@ -65,9 +65,17 @@ pub(super) fn parse(uri: &str) -> Result<Location> {
         )));
     };
     if url.query().is_some() || url.fragment().is_some() || url.password().is_some() {
-        return Err(refused(
-            "a location holds no query, fragment or password; put a signature into a [store.NAME] block".to_owned(),
-        ));
+        let way = match service {
+            Service::Azure => "put a shared access signature into a [store.NAME] block as sas_token",
+            Service::Web if azure_of_web(&url).is_some() => {
+                "put a shared access signature into a [store.NAME] block as sas_token"
+            }
+            Service::Web => {
+                "links that are signed end and are read by anyone: name the bucket (s3://, gs://) and sign in"
+            }
+            _ => "who signs in is said in a [store.NAME] block",
+        };
+        return Err(refused(format!("a location holds no query, fragment or password; {way}")));
     }
     match service {
         Service::Disk => {
@@ -88,9 +96,46 @@ pub(super) fn parse(uri: &str) -> Result<Location> {
             if url.host_str().is_none_or(str::is_empty) {
                 return Err(refused(format!("it names no {}", container_word(service))));
             }
-            Ok(Location { service, url: trimmed(lower_host(url)) })
+            Ok(Location { service, url: trimmed(canonical(&lower_host(url))) })
         }
     }
+}
+
+/// The one scheme of those that mean the same: one place has one name, whoever writes it.
+fn canonical_scheme(scheme: &str, names_account: bool) -> &str {
+    match scheme {
+        "s3a" => "s3",
+        "abfs" | "abfss" | "wasb" | "wasbs" | "az" | "azure" | "adl" if names_account => "abfss",
+        "abfs" | "abfss" | "wasb" | "wasbs" | "azure" | "adl" => "az",
+        other => other,
+    }
+}
+
+/// A location of an object store with the one scheme and the one host of its kind.
+fn canonical(url: &Url) -> Url {
+    let scheme = canonical_scheme(url.scheme(), !url.username().is_empty());
+    let rest = &url[url::Position::AfterScheme..];
+    let mut canonical = Url::parse(&format!("{scheme}{rest}")).unwrap_or_else(|_| url.clone());
+    // `.blob.` is the other end of the same account.
+    if scheme == "abfss"
+        && let Some((account, domain)) = url.host_str().and_then(|host| host.split_once(".blob."))
+        && canonical.set_host(Some(&format!("{account}.dfs.{domain}"))).is_err()
+    {
+        return url.clone();
+    }
+    canonical
+}
+
+/// A location as rules compare it: scheme, container and host, and the path as stores have it, without escapes.
+pub(super) fn plain(url: &Url) -> String {
+    let path = object_store::path::Path::from_url_path(url.path());
+    let path = path.map_or_else(|_| url.path().trim_matches('/').to_owned(), String::from);
+    joined(&url[..url::Position::BeforePath], &path)
+}
+
+/// The same of a path in the store of this container, bucket, host or disk.
+pub(super) fn joined(authority: &str, path: &str) -> String {
+    if path.is_empty() { authority.to_owned() } else { format!("{authority}/{path}") }
 }
 
 /// As [`parse`], of what the URIs of a store begin with: a location, or a whole scheme.
@@ -98,13 +143,19 @@ pub(super) fn parse_prefix(prefix: &str) -> Result<(Service, String)> {
     if let Some(scheme) = prefix.strip_suffix("://") {
         let scheme = scheme.to_ascii_lowercase();
         return match Service::of(&scheme) {
-            Some(service) => Ok((service, format!("{scheme}://"))),
+            // Those of `az://` name no account, as a rule.
+            Some(service) => Ok((service, format!("{}://", canonical_scheme(&scheme, !is_bare(&scheme))))),
             // Says which are known.
             None => parse(&format!("{prefix}unknown")).map(|location| (location.service, prefix.to_owned())),
         };
     }
     let location = parse(prefix)?;
-    Ok((location.service, location.url.to_string().trim_end_matches('/').to_owned()))
+    Ok((location.service, plain(&location.url)))
+}
+
+/// Whether the schemes of Azure's containers are written without an account.
+fn is_bare(scheme: &str) -> bool {
+    matches!(scheme, "az" | "azure" | "adl")
 }
 
 /// What a service calls the place that holds objects.
@@ -144,13 +195,24 @@ fn trimmed(mut url: Url) -> Url {
 
 fn disk(uri: &str, path: &Path) -> Result<Location> {
     let no_path = |message: String| Error::NotATable { uri: uri.to_owned(), message };
-    // What is there is called by its one name, so that a link and its target are the same table.
-    let path: PathBuf = match path.canonicalize() {
-        Ok(path) => path,
-        Err(_) => std::path::absolute(path).map_err(|error| no_path(error.to_string()))?,
-    };
+    let path = std::path::absolute(path).map_err(|error| no_path(error.to_string()))?;
+    let path = real(&path);
     let url = Url::from_file_path(&path).map_err(|()| no_path("its path is not absolute".to_owned()))?;
     Ok(Location { service: Service::Disk, url: trimmed(url) })
+}
+
+/// What is there is called by its one name, so that a link and its target are the same table; and so is what will be there
+/// below it.
+fn real(path: &Path) -> PathBuf {
+    let known = path.ancestors().find_map(|folder| Some((folder, folder.canonicalize().ok()?)));
+    known.map_or_else(
+        || path.to_owned(),
+        |(folder, real)| match path.strip_prefix(folder) {
+            Ok(rest) if rest.as_os_str().is_empty() => real,
+            Ok(rest) => real.join(rest),
+            Err(_) => path.to_owned(),
+        },
+    )
 }
 
 /// A URL whose container stands before its host and not in its user part, which scans of Delta tables leave out:
@@ -197,8 +259,14 @@ mod tests {
         for (uri, service, url) in [
             ("abfss://ml@Acc.dfs.core.windows.net/a/b/", Service::Azure, "abfss://ml@acc.dfs.core.windows.net/a/b"),
             ("https://acc.blob.core.windows.net/ml/a b", Service::Azure, "abfss://ml@acc.dfs.core.windows.net/a%20b"),
+            ("abfs://ml@acc.blob.core.windows.net/a", Service::Azure, "abfss://ml@acc.dfs.core.windows.net/a"),
+            ("wasbs://ml@acc.blob.core.windows.net/a", Service::Azure, "abfss://ml@acc.dfs.core.windows.net/a"),
+            ("az://ml@acc.dfs.core.windows.net/a", Service::Azure, "abfss://ml@acc.dfs.core.windows.net/a"),
             ("az://ml/a", Service::Azure, "az://ml/a"),
+            ("adl://ml/a", Service::Azure, "az://ml/a"),
+            ("abfss://ml/a", Service::Azure, "az://ml/a"),
             ("s3://bucket/t", Service::S3, "s3://bucket/t"),
+            ("s3a://bucket/t", Service::S3, "s3://bucket/t"),
             ("gs://bucket", Service::Gcs, "gs://bucket"),
             ("https://example.com/x/y.parquet", Service::Web, "https://example.com/x/y.parquet"),
             ("uc://main.risk.scores", Service::Unity, "uc://main.risk.scores"),
@@ -228,7 +296,12 @@ mod tests {
     fn stores_are_named_by_what_their_tables_begin_with() {
         for (prefix, service, spelled) in [
             ("s3://", Service::S3, "s3://"),
+            ("s3a://", Service::S3, "s3://"),
             ("abfss://", Service::Azure, "abfss://"),
+            ("wasbs://", Service::Azure, "abfss://"),
+            ("az://", Service::Azure, "az://"),
+            ("gs://b/my%20folder", Service::Gcs, "gs://b/my folder"),
+            ("gs://b/größe", Service::Gcs, "gs://b/größe"),
             ("uc://Main", Service::Unity, "uc://main"),
             ("gs://b/a/", Service::Gcs, "gs://b/a"),
             ("https://acc.dfs.core.windows.net/ml", Service::Azure, "abfss://ml@acc.dfs.core.windows.net"),
@@ -248,7 +321,44 @@ mod tests {
         for uri in ["hdfs://x/y", "http://example.com/a.parquet", "abfss:///x", "file://host/x"] {
             assert!(parse(uri).is_err(), "{uri}");
         }
-        let message = parse("https://example.com/a.parquet?sv=1&sig=abcdef").unwrap_err().to_string();
-        assert!(!message.contains("abcdef") && message.contains("[store.NAME]"), "{message}");
+        for (uri, way) in [
+            ("https://acc.blob.core.windows.net/ml/t?sv=1&sig=abcdef", "[store.NAME] block as sas_token"),
+            ("abfss://ml@acc.dfs.core.windows.net/t?sv=1&sig=abcdef", "[store.NAME] block as sas_token"),
+            ("https://b.s3.amazonaws.com/a.parquet?X-Amz-Signature=abcdef", "name the bucket (s3://, gs://)"),
+        ] {
+            let message = parse(uri).unwrap_err().to_string();
+            assert!(!message.contains("abcdef") && message.contains(way), "{message}");
+        }
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_folder_that_is_not_there_yet_has_the_name_that_it_will_have() {
+        let folder = tempfile::tempdir().unwrap();
+        let real = folder.path().canonicalize().unwrap().join("real");
+        std::fs::create_dir(&real).unwrap();
+        let link = folder.path().join("link");
+        std::os::unix::fs::symlink(&real, &link).unwrap();
+        let named = |path: &Path| parse(path.to_str().unwrap()).unwrap().url;
+        let before = named(&link.join("out/m"));
+        assert_eq!(before, named(&real.join("out/m")));
+        std::fs::create_dir_all(link.join("out/m")).unwrap();
+        assert_eq!(named(&link.join("out/m")), before);
+    }
+
+    #[test]
+    fn a_location_and_a_path_in_its_store_compare_alike() {
+        for (uri, authority, path) in [
+            ("/a b/größe/x%20y", "file://", "a b/größe/x%20y"),
+            (
+                "abfss://ml@acc.dfs.core.windows.net/Finanz Daten/",
+                "abfss://ml@acc.dfs.core.windows.net",
+                "Finanz Daten",
+            ),
+            ("s3://b/a%20b", "s3://b", "a b"),
+            ("gs://b", "gs://b", ""),
+        ] {
+            assert_eq!(plain(&parse(uri).unwrap().url), joined(authority, path), "{uri}");
+        }
     }
 }

@@ -5,6 +5,7 @@
 //! URI, tried again while that can help, and explained where it cannot. All reads and writes of all tables go through it:
 //! DataFusion finds its stores here ([`ObjectStoreRegistry`]), and Delta tables are opened on them.
 
+mod apart;
 mod azure;
 mod client;
 mod commits;
@@ -51,7 +52,7 @@ pub use place::{Found, Place};
 pub use trouble::{Access, Trouble, TroubleKind, trouble_in};
 
 use held::Held;
-use location::Location;
+use location::{Location, joined, plain};
 use reading::Reading;
 use route::Router;
 use rules::{Rules, authority};
@@ -111,7 +112,7 @@ pub fn store_url(url: &str) -> Result<(Service, String)> {
 /// # Errors
 /// As [`service_of`], for either.
 pub fn lies_below(uri: &str, place: &str) -> Result<bool> {
-    Ok(rules::is_below(location::parse(uri)?.url.as_str(), location::parse(place)?.url.as_str()))
+    Ok(rules::is_below(&plain(&location::parse(uri)?.url), &plain(&location::parse(place)?.url)))
 }
 
 /// Where tables lie, and who signs in there.
@@ -174,7 +175,7 @@ impl Lake {
             location => location,
         };
         // Who signs in is known before the first request, so that what is missing is said at once.
-        self.rules.reach(location.url.as_str())?;
+        self.rules.reach(&plain(&location.url))?;
         let store = self.router(&location.url);
         Place::new(uri, location, store)
     }
@@ -199,7 +200,7 @@ impl Lake {
     /// # Errors
     /// As [`Lake::locate`].
     pub fn sign_in(&self, place: &Place) -> Result<String> {
-        Ok(self.rules.reach(place.url().as_str())?.sign_in.clone())
+        Ok(self.rules.reach(&plain(place.url()))?.sign_in.clone())
     }
 
     /// Until the answer is dropped, bytes of remote files that one scan reads are kept for others that want the same ones
@@ -212,12 +213,12 @@ impl Lake {
     /// Whether each request to a place takes its time, as all do but those to a disk.
     #[must_use]
     pub fn is_remote(&self, place: &Place) -> bool {
-        self.rules.reach(place.url().as_str()).is_ok_and(|reached| reached.reading.is_some())
+        self.rules.reach(&plain(place.url())).is_ok_and(|reached| reached.reading.is_some())
     }
 
     /// The store of a file where each request takes its time; `None` for disks.
     pub(crate) fn remote(&self, store: &Url, path: &object_store::path::Path) -> Option<Arc<Reading>> {
-        let reached = self.rules.reach(&format!("{}/{path}", authority(store))).ok()?;
+        let reached = self.rules.reach(&joined(authority(store), path.as_ref())).ok()?;
         reached.reading.clone()
     }
 

@@ -2,11 +2,11 @@
 
 use std::path::{Path as DiskPath, PathBuf};
 
-use object_store::path::Path;
-use object_store::{Error as StoreError, ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload};
+use object_store::{Error as StoreError, ObjectStoreExt};
 
+use super::apart::{put_twice, replaced};
 use super::place::Place;
-use super::trouble::{Trouble, TroubleKind};
+use super::trouble::Trouble;
 use crate::{Error, Result};
 
 impl Place {
@@ -16,15 +16,20 @@ impl Place {
         super::rules::authority(self.url())
     }
 
-    /// How many folders and files are directly below it.
+    /// How many folders and files are directly below it, asked by those who are going to write there.
     ///
     /// # Errors
-    /// When the store does not answer.
+    /// When the store does not answer; what is missing is then said as of writing.
     pub async fn count_entries(&self) -> Result<usize> {
         match self.store().list_with_delimiter(Some(self.path())).await {
             Ok(found) => Ok(found.common_prefixes.len() + found.objects.len()),
             Err(StoreError::NotFound { .. }) => Ok(0),
-            Err(error) => Err(self.failed(error)),
+            Err(error) => Err(match self.failed(error) {
+                Error::Access(Trouble { kind, to_writers: Some(message), .. }) => {
+                    Error::Access(Trouble::new(kind, message))
+                }
+                error => error,
+            }),
         }
     }
 
@@ -32,12 +37,16 @@ impl Place {
     /// are safe there: of two writers one is told that it was slower.
     ///
     /// # Errors
-    /// When writing or deleting is refused; [`TroubleKind::NoConditionalPut`] when the second one replaced the first.
+    /// When writing or deleting is refused; [`super::TroubleKind::NoConditionalPut`] when the second one replaced the first.
     pub async fn probe(&self, name: &str) -> Result<()> {
         let made = self.on_disk().map(|path| missing(&path)).unwrap_or_default();
         let object = self.path().clone().join(name);
         let store = self.store().as_ref();
-        let tried = self.put_twice(store, &object).await;
+        let tried = match put_twice(store, &object).await {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(Error::Access(replaced(self.uri()))),
+            Err(error) => Err(self.failed(error)),
+        };
         let deleted = match store.delete(&object).await {
             Err(StoreError::NotFound { .. }) => Ok(()),
             deleted => deleted.map_err(|error| self.failed(error)),
@@ -50,27 +59,6 @@ impl Place {
         }
         // What could not be written need not be deleted.
         tried.and(deleted)
-    }
-
-    async fn put_twice(&self, store: &dyn ObjectStore, object: &Path) -> Result<()> {
-        let create = || PutOptions::from(PutMode::Create);
-        store
-            .put_opts(object, PutPayload::from_static(b"first"), create())
-            .await
-            .map_err(|error| self.failed(error))?;
-        match store.put_opts(object, PutPayload::from_static(b"second"), create()).await {
-            Err(StoreError::AlreadyExists { .. } | StoreError::Precondition { .. }) => Ok(()),
-            Err(error) => Err(self.failed(error)),
-            Ok(_) => Err(Error::Access(Trouble {
-                kind: TroubleKind::NoConditionalPut,
-                message: format!(
-                    "cannot write {}: the store replaced what it was asked not to replace, so two writers could lose \
-                     each other's work\n  hint: write to a store that knows conditional writes (If-None-Match), as S3, \
-                     Azure and GCS do",
-                    self.uri()
-                ),
-            })),
-        }
     }
 }
 

@@ -10,10 +10,11 @@ use futures::stream::{self, BoxStream};
 use futures::{StreamExt, TryStreamExt};
 use object_store::path::Path;
 use object_store::{
-    CopyOptions, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore, PutMultipartOptions,
-    PutOptions, PutPayload, PutResult, RenameOptions, Result,
+    CopyOptions, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore, PutMode,
+    PutMultipartOptions, PutOptions, PutPayload, PutResult, RenameOptions, Result,
 };
 
+use super::location::joined;
 use super::rules::{Reached, Rules};
 
 /// Sends each request to the store that the rules name for its path, and refuses to change what is not ours to change.
@@ -29,7 +30,7 @@ impl Router {
     }
 
     fn url(&self, path: &Path) -> String {
-        format!("{}/{path}", self.authority)
+        joined(&self.authority, path.as_ref())
     }
 
     fn reached(&self, path: &Path) -> Result<Arc<Reached>> {
@@ -80,7 +81,13 @@ impl Display for Router {
 #[async_trait]
 impl ObjectStore for Router {
     async fn put_opts(&self, location: &Path, payload: PutPayload, options: PutOptions) -> Result<PutResult> {
-        self.writable(location)?.put_opts(location, payload, options).await
+        let store = self.writable(location)?;
+        if options.mode == PutMode::Create
+            && let Some(apart) = &self.reached(location)?.apart
+        {
+            apart.check(store.as_ref(), location, &self.authority).await?;
+        }
+        store.put_opts(location, payload, options).await
     }
 
     async fn put_multipart_opts(

@@ -7,12 +7,14 @@ use object_store::ObjectStore;
 use url::Url;
 
 use super::Layer;
+use super::apart::Apart;
 use super::held::Held;
 use super::location::{self, Service};
 use super::options::StoreOptions;
 use super::patience::{Around, Patience};
 use super::provider;
 use super::reading::Reading;
+use super::s3;
 use super::timer::Machine;
 use super::trouble::Explainer;
 use crate::{Error, Result};
@@ -24,6 +26,8 @@ pub(super) struct Reached {
     pub(super) reading: Option<Arc<Reading>>,
     /// Who signs in, in words.
     pub(super) sign_in: String,
+    /// Where nobody promises that a put can be made to replace nothing, what is known of it.
+    pub(super) apart: Option<Apart>,
 }
 
 /// What a catalog handed out.
@@ -57,9 +61,9 @@ impl Rules {
         layer: Option<Arc<dyn Layer>>,
         held: Arc<Held>,
     ) -> Result<Self> {
-        let spelled = |uri: &String| Ok(location::parse(uri)?.url.to_string());
+        let spelled = |uri: &String| Ok(location::plain(&location::parse(uri)?.url));
         Ok(Self {
-            blocks: blocks.into_iter().map(|block| StoreOptions { url: prefix_of(&block.url), ..block }).collect(),
+            blocks: blocks.into_iter().map(|block| StoreOptions { url: spelled_prefix(&block.url), ..block }).collect(),
             handed_out: Mutex::default(),
             open: Mutex::default(),
             writable: writable.map(|places| places.iter().map(spelled).collect::<Result<_>>()).transpose()?,
@@ -68,12 +72,12 @@ impl Rules {
         })
     }
 
-    /// The store of a URL in one spelling.
+    /// The store of a location, as [`location::plain`] spells it.
     pub(super) fn reach(&self, url: &str) -> Result<Arc<Reached>> {
         if let Some(reached) = self.handed_out_for(url, |handed_out| Arc::clone(&handed_out.reached)) {
             return Ok(reached);
         }
-        let parsed = Url::parse(url)
+        let parsed = Url::parse(authority_of(url))
             .map_err(|error| Error::Unsupported { uri: location::shown(url), message: error.to_string() })?;
         let blocks = self.blocks.iter().enumerate().filter(|(_, block)| is_below(url, &block.url));
         let block = blocks.max_by_key(|(_, block)| block.url.len());
@@ -82,7 +86,7 @@ impl Rules {
         if let Some(reached) = open.get(&key) {
             return Ok(Arc::clone(reached));
         }
-        let service = location::parse(url)?.service;
+        let service = location::parse(parsed.as_str())?.service;
         let of_environment = StoreOptions::new("environment", "");
         let options = block.map_or(&of_environment, |(_, block)| block);
         let opened = provider::open(service, &parsed, options, block.is_some())?;
@@ -105,10 +109,11 @@ impl Rules {
         let store: Arc<dyn ObjectStore> = Arc::new(store);
         // On a disk a request costs nothing, and the files lie in the memory of the operating system already.
         if service == Service::Disk && self.layer.is_none() {
-            return Reached { store, reading: None, sign_in };
+            return Reached { store, reading: None, sign_in, apart: None };
         }
+        let apart = (service == Service::S3 && s3::is_foreign(options)).then(Apart::default);
         let reading = Arc::new(Reading::around(store, authority, Arc::clone(&self.held)));
-        Reached { store: Arc::clone(&reading) as _, reading: Some(reading), sign_in }
+        Reached { store: Arc::clone(&reading) as _, reading: Some(reading), sign_in, apart }
     }
 
     /// What was handed out for the longest prefix of the URL.
@@ -129,18 +134,20 @@ impl Rules {
     ) {
         let reached = Arc::new(self.dressed(service, authority(url), opened, options));
         let mut handed_out = self.handed_out.lock().unwrap_or_else(PoisonError::into_inner);
-        let prefix = prefix_of(url.as_str());
+        let prefix = location::plain(url);
         handed_out.retain(|known| known.prefix != prefix);
         handed_out.push(HandedOut { prefix, reached, is_writable });
     }
 
-    /// The block of the configuration for a URI.
+    /// The block of the configuration for a location, as [`location::plain`] spells it.
     pub(super) fn block(&self, url: &str) -> Option<&StoreOptions> {
         self.blocks.iter().filter(|block| is_below(url, &block.url)).max_by_key(|block| block.url.len())
     }
 
+    /// Asks of a location, as [`location::plain`] spells it.
+    ///
     /// # Errors
-    /// When the URL lies outside of all that may be changed.
+    /// When it lies outside of all that may be changed.
     pub(super) fn check_writable(&self, url: &str) -> Result<()> {
         match &self.writable {
             Some(places)
@@ -154,13 +161,15 @@ impl Rules {
     }
 }
 
-/// A prefix in one spelling: hosts in small letters, no slash at its end.
-fn prefix_of(url: &str) -> String {
-    match location::parse(url) {
-        Ok(location) => location.url.to_string().trim_end_matches('/').to_owned(),
-        // A whole scheme, such as `s3://`.
-        Err(_) => url.to_owned(),
-    }
+/// A prefix in one spelling; what is none is found to be none by those who read the configuration.
+fn spelled_prefix(url: &str) -> String {
+    location::parse_prefix(url).map_or_else(|_| url.to_owned(), |(_, spelled)| spelled)
+}
+
+/// What stands before the path.
+fn authority_of(url: &str) -> &str {
+    let start = url.find("://").map_or(0, |at| at + 3);
+    url[start..].find('/').map_or(url, |at| &url[..start + at])
 }
 
 /// Whether a URL is a prefix or lies below it. `a/bc` does not lie below `a/b`.
@@ -206,6 +215,19 @@ mod tests {
         assert_eq!(rules.reach("s3://b/private/t").unwrap().sign_in, "anonymously of [store.inner]");
         assert_eq!(rules.reach("s3://b/t").unwrap().sign_in, "access key AKIA of [store.outer]");
         assert!(Arc::ptr_eq(&rules.reach("s3://b/t").unwrap(), &rules.reach("s3://b/u").unwrap()));
+    }
+
+    #[test]
+    fn names_with_spaces_and_letters_of_all_kinds_are_compared_as_they_are() {
+        let mut block = StoreOptions::new("lake", "s3://b/Finanz Daten/größe");
+        block.sign_in = super::super::SignIn::Anonymous;
+        let rules = Rules::new(vec![block], Some(&["/tmp/My Dir/dev".to_owned()]), None, held()).unwrap();
+        // As a scan asks, whose paths have no escapes, and with what else may stand in the name of an object.
+        for path in ["s3://b/Finanz Daten/größe/t", "s3://b/Finanz Daten/größe/a?b#c%20d"] {
+            assert_eq!(rules.reach(path).unwrap().sign_in, "anonymously of [store.lake]");
+        }
+        assert!(rules.check_writable("file:///tmp/My Dir/dev/t/_delta_log/0.json").is_ok());
+        assert!(rules.check_writable("file:///tmp/My Dir/prod").is_err());
     }
 
     #[test]

@@ -97,6 +97,14 @@ fn unsigned(url: &Url, options: &StoreOptions) -> Result<(AmazonS3Builder, Amazo
     Ok((builder, environment, skew))
 }
 
+/// Whether it is another service than Amazon's, which speaks the same protocol.
+pub(super) fn is_foreign(options: &StoreOptions) -> bool {
+    let of_environment = || AmazonS3Builder::from_env().get_config_value(&AmazonS3ConfigKey::Endpoint);
+    let endpoint = options.endpoint.as_ref().map(Url::to_string).or_else(of_environment);
+    let host = endpoint.and_then(|endpoint| Some(Url::parse(&endpoint).ok()?.host_str()?.to_owned()));
+    host.is_some_and(|host| ![".amazonaws.com", ".amazonaws.com.cn"].iter().any(|end| host.ends_with(end)))
+}
+
 /// What the chain will find, in the order in which it looks.
 fn of_environment(builder: &AmazonS3Builder) -> String {
     let profile = std::env::var("AWS_PROFILE").ok();

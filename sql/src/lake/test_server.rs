@@ -58,7 +58,8 @@ impl Server {
                 record.lock().unwrap().push(request.clone());
                 let (status, text) = answer(&request);
                 let length = text.len();
-                let head = format!("HTTP/1.1 {status} X\r\ncontent-length: {length}\r\n{date}");
+                let tag = if request.method == "PUT" { "etag: \"1\"\r\n" } else { "" };
+                let head = format!("HTTP/1.1 {status} X\r\ncontent-length: {length}\r\n{date}{tag}");
                 // What is asked for by its head alone has no body.
                 let text = if request.method == "HEAD" { "" } else { &text };
                 let answer = format!("{head}connection: close\r\nretry-after: 0\r\n\r\n{text}");

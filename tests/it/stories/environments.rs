@@ -42,16 +42,17 @@ fn only_dev_is_written(place: &mut Place, log: &str) {
     let (before, calls) = (place.files("prod"), called(log, "m").len());
     let mails = place.mails("mail").len();
 
-    place.overlay("dev", "[environment]\noutput = \"~/dev/out\"\n[monitor.m]\nslices = [\"x > 50\"]\n");
+    place.overlay("dev", "[environment]\noutput = \"~/Größe 1/dev\"\n[monitor.m]\nslices = [\"x > 50\"]\n");
     let check = place.limno(&["--env", "dev", "check"]).fine();
-    let first = format!("environment dev: all but {} is read-only, and nobody is told or called", place.uri("dev/out"));
+    let first =
+        format!("environment dev: all but {} is read-only, and nobody is told or called", place.uri("Größe 1/dev"));
     assert!(check.out.starts_with(&first), "{}", check.out);
-    assert!(place.files("dev").is_empty(), "a check writes nothing");
+    assert!(place.files("Größe 1").is_empty(), "a check writes nothing");
 
     let report = place.limno(&["--env", "dev", "run"]).fine().reports().remove(0);
     assert_eq!((&report["mode"], &report["new_breaches"]), (&json!("full"), &json!(2)), "{report}");
     assert_eq!(place.files("prod"), before);
-    assert!(!place.files("dev/out").is_empty());
+    assert!(!place.files("Größe 1/dev").is_empty());
     assert_eq!((place.mails("mail").len(), called(log, "m").len()), (mails, calls), "nobody is told or called");
 
     // The variable says the same as the flag, for each command.

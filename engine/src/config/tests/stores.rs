@@ -93,6 +93,13 @@ fn every_way_to_sign_in_is_read() {
         ("gs://b", "service_account = { env = \"SERVICE_ACCOUNT\" }", SignIn::ServiceAccount(secret(SERVICE_ACCOUNT))),
         ("uc://", "token = { env = \"TOKEN\" }", SignIn::Token(secret("dapi-of-the-test"))),
         ("uc://main", "client_id = \"app-1\"\nclient_secret = { env = \"SECRET\" }", app("app-1", None)),
+        (
+            "uc://main",
+            "client_id = \"app-1\"\ntenant_id = \"t\"\nclient_secret = { env = \"SECRET\" }\n\
+             authority = \"https://login.microsoftonline.us\"",
+            app("app-1", Some("t")),
+        ),
+        ("uc://", "anonymous = true", SignIn::Anonymous),
         ("https://example.com/data", "anonymous = true", SignIn::Anonymous),
     ] {
         let store = store(url, lines);
@@ -129,7 +136,7 @@ fn keys_of_another_service_are_refused_with_those_that_are_meant() {
         "account_key = { env = \"KEY\" }\nauthority = \"https://a.b\"",
         &[
             "limno.toml:10: store.lake.account_key: is a key of Azure, but url is of S3",
-            "limno.toml:11: store.lake.authority: is a key of Azure, but url is of S3",
+            "limno.toml:11: store.lake.authority: is a key of Azure and Unity Catalog, but url is of S3",
         ],
     );
     refused(

@@ -58,6 +58,14 @@ pub struct Trouble {
     pub kind: TroubleKind,
     /// The whole message: where, who signed in, why not, and a hint.
     pub message: String,
+    /// The message for those who meant to write there and were only looking first: more must be granted to them.
+    pub(super) to_writers: Option<String>,
+}
+
+impl Trouble {
+    pub(super) const fn new(kind: TroubleKind, message: String) -> Self {
+        Self { kind, message, to_writers: None }
+    }
 }
 
 /// Kinds of trouble that have a way out of their own.
@@ -163,10 +171,15 @@ impl Explainer {
         let Some(found) = found else { return error };
         let path = path.to_string();
         let place = shown(format!("{}/{path}", self.authority).trim_end_matches('/'));
-        let (verb, Finding { kind, what, hint }) = (access.verb(), found);
         let said = answer.said().map(|said| format!(" ({said})")).unwrap_or_default();
-        let message = format!("cannot {verb} {place}: {what}{said}\n  hint: {hint}");
-        let source = Box::new(Trouble { kind, message });
+        let told = |access: Access, Finding { what, hint, .. }: Finding| {
+            format!("cannot {} {place}: {what}{said}\n  hint: {hint}", access.verb())
+        };
+        let kind = found.kind;
+        let to_writers = (kind == TroubleKind::NotAllowed && access != Access::Write)
+            .then(|| Some(told(Access::Write, self.find(&error, &answer, &text, Access::Write)?)))
+            .flatten();
+        let source = Box::new(Trouble { kind, message: told(access, found), to_writers });
         match kind {
             TroubleKind::NotAllowed => Error::PermissionDenied { path, source },
             TroubleKind::WrongCredential | TroubleKind::Expired | TroubleKind::NoCredential => {

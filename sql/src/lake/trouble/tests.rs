@@ -28,7 +28,7 @@ fn nobody_could_sign_in() {
         format!(
             "cannot list {AZURE}/t: nobody could sign in ({machine})\n  hint: say in a [store.NAME] block with url = \
              \"{AZURE}\" who signs in: account_key, sas_token, client_secret, managed_identity, workload_identity or \
-             azure_cli, or the variables AZURE_…"
+             azure_cli, or the variables AZURE_…; anonymous = true if it is public"
         )
     );
     let (kind, message) = of_azure(

@@ -1,6 +1,6 @@
 //! Who signed in, as far as that changes what is to be done.
 
-use super::{Case, Finding};
+use super::{Access, Case, Finding};
 
 /// Who signed in. The words are those that the stores themselves say.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -127,9 +127,13 @@ pub(super) fn ways(case: &Case<'_>) -> String {
              AZURE_…"
         }
     };
+    let may_be_public = case.access != Access::Write && case.who.way != Way::Anonymous;
+    let or_nobody = if may_be_public { "; anonymous = true if it is public" } else { "" };
     match case.who.block {
-        Some(block) => format!("say in [store.{block}] who signs in: {ways}"),
-        None => format!("say in a [store.NAME] block with url = \"{}\" who signs in: {ways}", case.authority),
+        Some(block) => format!("say in [store.{block}] who signs in: {ways}{or_nobody}"),
+        None => {
+            format!("say in a [store.NAME] block with url = \"{}\" who signs in: {ways}{or_nobody}", case.authority)
+        }
     }
 }
 

@@ -27,7 +27,7 @@ use std::time::{Duration, Instant};
 
 use url::Url;
 
-use super::location::{self, Location, Service, shown};
+use super::location::{self, Location, Service, plain, shown};
 use super::options::StoreOptions;
 use super::rules::Rules;
 use super::trouble::{Access, TroubleKind};
@@ -106,7 +106,7 @@ impl Unity {
         // Address, certificates and region are those of the place; who signs in there is the catalog's to say.
         let mut of_place = self
             .rules
-            .block(location.url.as_str())
+            .block(&plain(&location.url))
             .cloned()
             .unwrap_or_else(|| StoreOptions { limits: options.limits, ..StoreOptions::new("environment", "") });
         of_place.sign_in = super::SignIn::Anonymous;

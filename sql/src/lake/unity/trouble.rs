@@ -53,7 +53,7 @@ impl Question<'_> {
             Operation::ReadWrite => "write",
         };
         let message = format!("cannot {verb} {}: {what}\n  hint: {hint}", self.name.uri());
-        Error::Access(Trouble { kind, message: redact(&message).into_owned() })
+        Error::Access(Trouble::new(kind, redact(&message).into_owned()))
     }
 
     fn who(&self) -> &str {
@@ -171,7 +171,7 @@ pub(super) fn to_create(tables: &[TableName]) -> Error {
         names.join(", "),
         statements.join("\n")
     );
-    Error::Access(Trouble { kind: TroubleKind::NoTable, message })
+    Error::Access(Trouble::new(TroubleKind::NoTable, message))
 }
 
 /// The statement that creates a table for us to write to.
