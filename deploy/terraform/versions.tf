@@ -17,5 +17,11 @@ provider "azurerm" {
   # The storage account takes no shared keys, so the provider must not try to use them either.
   storage_use_azuread = true
 
-  features {}
+  features {
+    storage {
+      # Else the provider asks the account itself for settings that only its data plane knows, which a closed network does not
+      # let it reach, and for which being Owner is not enough.
+      data_plane_available = false
+    }
+  }
 }
