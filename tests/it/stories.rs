@@ -11,6 +11,7 @@ mod environments;
 mod fairness;
 mod flights;
 mod foreign;
+mod forms;
 mod incremental;
 mod labels;
 mod metrics;
