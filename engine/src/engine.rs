@@ -9,6 +9,7 @@ use limno_sql::executor::LocalExecutor;
 use limno_sql::lake::Lake;
 use limno_sql::session::{self, SessionOptions};
 use limno_sql::source::SourceVersion;
+use limno_sql::watch::{Stage, Watch};
 
 use crate::alert::event::{self, Event, Log};
 use crate::alert::mark::EvaluationMark;
@@ -97,6 +98,14 @@ impl Engine {
         &self.context
     }
 
+    /// Where the time of this engine's runs went.
+    ///
+    /// # Errors
+    /// When the session has no lake, which would be a defect.
+    pub fn watch(&self) -> Result<Arc<Watch>> {
+        Ok(Arc::clone(Lake::of(&self.context)?.watch()))
+    }
+
     /// The configuration.
     #[must_use]
     pub const fn config(&self) -> &Config {
@@ -108,7 +117,8 @@ impl Engine {
     /// # Errors
     /// As [`bind`].
     pub async fn bind(&self, monitor: &MonitorConfig) -> Result<BoundMonitor> {
-        bind(&self.context, monitor, &self.config.file).await
+        let watch = Arc::clone(Lake::of(&self.context)?.watch());
+        watch.wait(Stage::List, bind(&self.context, monitor, &self.config.file)).await
     }
 
     /// Binds all monitors, so that every problem is known before anything is written.

@@ -1,14 +1,20 @@
 //! The seam behind which a plan runs: here today, on a cluster later.
 
 use std::fmt::Debug;
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use datafusion::dataframe::DataFrame;
 use datafusion::execution::SendableRecordBatchStream;
 use datafusion::logical_expr::LogicalPlan;
+use datafusion::physical_plan::execute_stream;
+use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::prelude::SessionContext;
+use futures::StreamExt;
 
 use crate::Result;
+use crate::lake::Lake;
+use crate::watch::Watched;
 
 /// Runs logical plans over our registered functions.
 #[async_trait]
@@ -54,6 +60,15 @@ impl PlanExecutor for LocalExecutor {
             *state.config_mut() = state.config().clone().with_batch_size(calls);
             frame = DataFrame::new(state, plan);
         }
-        Ok(frame.execute_stream().await?)
+        let task = Arc::new(frame.task_ctx());
+        let plan = frame.create_physical_plan().await?;
+        let stream = execute_stream(Arc::clone(&plan), task)?;
+        let watched = Watched { plan, watch: Arc::clone(Lake::of(&self.context)?.watch()) };
+        let schema = stream.schema();
+        let stream = stream.map(move |batch| {
+            let _watched = &watched;
+            batch
+        });
+        Ok(Box::pin(RecordBatchStreamAdapter::new(schema, stream)))
     }
 }

@@ -14,6 +14,7 @@
 //! | [`plan`] | the one logical plan of a refresh, and the rows of states that it yields |
 //! | [`executor`] | the seam behind which a plan runs |
 //! | [`dialect`] | Spark's SQL for DataFusion's planner |
+//! | [`watch`] | where the time of a run goes |
 //! | [`catalog`] | metric tables for `limno sql` |
 
 pub mod catalog;
@@ -29,6 +30,7 @@ mod read_ahead;
 pub mod secret;
 pub mod session;
 pub mod source;
+pub mod watch;
 pub mod window;
 
 pub use error::{Error, Result};

@@ -21,6 +21,7 @@ mod outbox;
 mod payload;
 mod payload_tables;
 mod precision;
+mod profile;
 mod retention;
 mod sampling;
 mod schemas;

@@ -97,6 +97,9 @@ pub struct RunArgs {
     /// Exit with code 3 when a rule fired
     #[arg(long)]
     pub fail_on_alert: bool,
+    /// Say at the end where the time went, by stage and of all cores together
+    #[arg(long, conflicts_with = "plan")]
+    pub profile: bool,
 }
 
 /// `limno vacuum`

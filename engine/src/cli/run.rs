@@ -1,8 +1,10 @@
 //! `limno run`: refreshes once, evaluates the rules, sends what is due.
 
 use std::io::Write;
+use std::time::{Duration, Instant};
 
 use limno_sql::secret::redact;
+use limno_sql::watch::{Stage, Watch};
 use serde_json::{Value, json};
 
 use super::args::RunArgs;
@@ -13,6 +15,7 @@ use crate::refresh::{RefreshRow, Stages};
 use crate::{Error, Result};
 
 pub(super) async fn execute(engine: &Engine, args: &RunArgs, out: &mut dyn Write) -> Result<Outcome> {
+    let start = Instant::now();
     let monitors = select(engine, &args.monitors)?;
     let mut errors = Vec::new();
     let mut has_fired = false;
@@ -56,6 +59,15 @@ pub(super) async fn execute(engine: &Engine, args: &RunArgs, out: &mut dyn Write
             }
         }
     }
+    if args.profile {
+        let (watch, elapsed) = (engine.watch()?, start.elapsed());
+        let text = if is_interactive() {
+            stages_table(watch.as_ref(), elapsed)
+        } else {
+            stages_line(watch.as_ref(), elapsed).to_string()
+        };
+        writeln!(out, "{text}")?;
+    }
     if errors.len() == 1 && monitors.len() == 1 {
         return Err(errors.remove(0).1);
     }
@@ -75,6 +87,23 @@ fn print(report: &Report, out: &mut dyn Write) -> Result<()> {
     // Answers of receivers and errors of libraries may hold anything.
     writeln!(out, "{}", redact(&text))?;
     Ok(())
+}
+
+/// Where the time went, for people: the stages, their seconds, and their share of what was measured.
+fn stages_table(watch: &Watch, elapsed: Duration) -> String {
+    let sum: f64 = Stage::ALL.iter().map(|&stage| watch.time(stage).as_secs_f64()).sum();
+    let line = |stage: Stage| {
+        let seconds = watch.time(stage).as_secs_f64();
+        format!("  {:8} {seconds:9.3} s {:3.0} %\n", stage.name(), 100.0 * seconds / sum.max(f64::MIN_POSITIVE))
+    };
+    let lines: String = Stage::ALL.into_iter().map(line).collect();
+    format!("{:.3} s elapsed; of all cores together:\n{}", elapsed.as_secs_f64(), lines.trim_end_matches('\n'))
+}
+
+/// The same as one JSON object.
+fn stages_line(watch: &Watch, elapsed: Duration) -> Value {
+    let stages = Stage::ALL.iter().map(|&stage| (stage.name().to_owned(), json!(watch.time(stage).as_secs_f64())));
+    json!({ "elapsed_seconds": elapsed.as_secs_f64(), "stage_seconds": stages.collect::<serde_json::Map<_, _>>() })
 }
 
 /// One line for people.

@@ -5,6 +5,7 @@
 //! the next run.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use arrow::compute::filter_record_batch;
 use arrow::datatypes::SchemaRef;
@@ -12,6 +13,7 @@ use datafusion::prelude::SessionContext;
 use deltalake::kernel::Add;
 use futures::{StreamExt, TryStreamExt};
 use limno_sql::plan::Measure;
+use limno_sql::watch::{Stage, Watch};
 use limno_sql::window::{Granularity, Spans, Window};
 
 use super::cells::{CellKey, Layout, Merger, ModelKey, Outline, States, Subject};
@@ -40,6 +42,8 @@ const SNAPSHOT: &str = "snapshot";
 
 /// Brings both metric tables up to a version of the ledger.
 pub(super) struct MetricWriter<'a> {
+    /// Where the time goes.
+    pub(super) watch: Arc<Watch>,
     /// For reading.
     pub(super) context: &'a SessionContext,
     /// The states.
@@ -464,7 +468,9 @@ impl MetricWriter<'_> {
             for (&key, &outline) in &shown {
                 if let Some(states) = states.get(key) {
                     presence.note(key, first, states);
-                    self.maker.profile((key, outline), true, first, states, &mut rows);
+                    self.watch.run(Stage::Measure, || {
+                        self.maker.profile((key, outline), true, first, states, &mut rows);
+                    });
                 }
             }
             self.write_profile(&rows, &mut writer, profile).await?;
@@ -482,7 +488,8 @@ impl MetricWriter<'_> {
     ) -> Result<()> {
         output.rows += rows.len() as u64;
         for rows in rows.chunks(ROWS_AT_ONCE) {
-            let rows = profile_rows(self.maker.monitor, rows, self.maker.now.timestamp_micros())?;
+            let now = self.maker.now.timestamp_micros();
+            let rows = self.watch.run(Stage::Measure, || profile_rows(self.maker.monitor, rows, now))?;
             writer.write(under(&rows, &output.schema)?).await?;
         }
         Ok(())
@@ -496,9 +503,9 @@ impl MetricWriter<'_> {
     ) -> Result<()> {
         output.rows += rows.len() as u64;
         for rows in rows.chunks(ROWS_AT_ONCE) {
-            writer
-                .write(drift_rows(self.maker.monitor, &output.schema, rows, self.maker.now.timestamp_micros())?)
-                .await?;
+            let now = self.maker.now.timestamp_micros();
+            let make = || drift_rows(self.maker.monitor, &output.schema, rows, now);
+            writer.write(self.watch.run(Stage::Measure, make)?).await?;
         }
         Ok(())
     }
@@ -549,7 +556,9 @@ impl MetricWriter<'_> {
                 let mut rows = Vec::new();
                 for key in &target.profile {
                     if let (Some(cell), Some(states)) = (outline.get(key), states.get(key)) {
-                        self.maker.profile((key, cell), false, first, states, &mut rows);
+                        self.watch.run(Stage::Measure, || {
+                            self.maker.profile((key, cell), false, first, states, &mut rows);
+                        });
                     }
                     if rows.len() >= ROWS_AT_ONCE {
                         self.write_profile(&std::mem::take(&mut rows), profile_writer, profile).await?;
@@ -562,7 +571,9 @@ impl MetricWriter<'_> {
                         (outline.get(key), outline.get(before), states.get(key))
                     {
                         let pair = (now, states.get(before));
-                        self.maker.drift((key, cell), (before, before_cell), false, first, pair, &mut rows)?;
+                        self.watch.run(Stage::Measure, || {
+                            self.maker.drift((key, cell), (before, before_cell), false, first, pair, &mut rows)
+                        })?;
                     }
                     if rows.len() >= ROWS_AT_ONCE {
                         self.write_drift(&std::mem::take(&mut rows), drift_writer, drift).await?;
@@ -573,7 +584,9 @@ impl MetricWriter<'_> {
                         (outline.get(key), self.comparison(baseline, key), states.get(key))
                     {
                         let pair = (now, of_baseline.get(comparison.0));
-                        self.maker.drift((key, cell), comparison, true, first, pair, &mut rows)?;
+                        self.watch.run(Stage::Measure, || {
+                            self.maker.drift((key, cell), comparison, true, first, pair, &mut rows)
+                        })?;
                     }
                     if rows.len() >= ROWS_AT_ONCE {
                         self.write_drift(&std::mem::take(&mut rows), drift_writer, drift).await?;

@@ -1,12 +1,15 @@
 //! The refresh protocol: plan, read, commit the ledger, write the metric tables; from the start again where another
 //! writer was faster.
 
-use std::time::Instant;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use datafusion::prelude::SessionContext;
 use limno_sql::executor::PlanExecutor;
+use limno_sql::lake::Lake;
 use limno_sql::source::{Source, SourceVersion};
+use limno_sql::watch::Stage;
 use limno_sql::window::{Granularity, unit};
 
 use super::changed::{STATES_FROM, clock_of};
@@ -156,6 +159,8 @@ impl Refresh<'_> {
             None => 0,
         };
         stages.planning = lap();
+        let watch = Arc::clone(Lake::of(self.context)?.watch());
+        watch.add(Stage::List, Duration::from_secs_f64(stages.planning));
         let mut seen = Seen::default();
         let mut committed = None;
         let mut trouble = None;
@@ -179,6 +184,7 @@ impl Refresh<'_> {
             self.progress.stage("merging", &self.places.ledger);
             let update = Update {
                 context: self.context,
+                watch: &watch,
                 ledger: &ledger,
                 plan: &plan,
                 calendar: self.monitor.calendar(),
@@ -311,6 +317,7 @@ impl Refresh<'_> {
         let states_from = ledger.watermark.as_ref().and_then(|watermark| watermark.states_from);
         let writer = MetricWriter {
             context: self.context,
+            watch: Arc::clone(Lake::of(self.context)?.watch()),
             ledger,
             ours,
             maker: RowMaker {

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use datafusion::prelude::SessionContext;
 use deltalake::kernel::Add;
 use futures::StreamExt;
+use limno_sql::watch::{Stage, Watch};
 use limno_sql::window::{Calendar, Granularity, Spans, Window};
 
 use super::plan::{Mode, RefreshPlan, Takes};
@@ -67,6 +68,8 @@ impl Touched {
 pub(super) struct Update<'a> {
     /// For reading.
     pub(super) context: &'a SessionContext,
+    /// Where the time goes.
+    pub(super) watch: &'a Watch,
     /// As it was read.
     pub(super) ledger: &'a Ledger,
     /// What was planned.
@@ -117,7 +120,7 @@ impl Update<'_> {
             while let Some(batch) = rows.next().await {
                 for row in batch? {
                     if let Some(row) = self.kept(row).filter(|row| row.key.role != Role::Watermark) {
-                        kept.add(self.in_unit(row, unit))?;
+                        self.watch.run(Stage::Merge, || kept.add(self.in_unit(row, unit)))?;
                     }
                 }
             }
@@ -126,13 +129,13 @@ impl Update<'_> {
         let mut groups = self.groups(&spool);
         groups.extend(kept.groups());
         for group in groups {
-            let mut rows = spool.take(&group)?;
+            let mut rows = self.watch.run(Stage::Merge, || spool.take(&group))?;
             // Of columns and windows that could not be read as a whole nothing is taken.
             rows.retain(|_, row| self.plan.definitions.wants(row) && !self.is_pending(row));
             let files = if reads_stored { self.ledger.files(|stored| stored == group) } else { Vec::new() };
             rows.keys().filter(|key| key.role == Role::Input).for_each(|key| self.touch(key, unit, &mut touched));
             for row in kept.take(&group)?.into_values() {
-                insert(&mut rows, row)?;
+                self.watch.run(Stage::Merge, || insert(&mut rows, row))?;
             }
             if !files.is_empty() {
                 removed.extend(files.iter().cloned());
@@ -140,7 +143,7 @@ impl Update<'_> {
                 while let Some(batch) = stored.next().await {
                     for row in batch? {
                         if let Some(row) = self.kept(row) {
-                            insert(&mut rows, row)?;
+                            self.watch.run(Stage::Merge, || insert(&mut rows, row))?;
                         }
                     }
                 }

@@ -7,6 +7,7 @@ use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use deltalake::kernel::Add;
 use deltalake::{DeltaTableError, ObjectStore, Path};
+use limno_sql::watch::{Stage, Watch};
 use object_store::ObjectStoreExt;
 use parquet::arrow::ArrowWriter;
 use parquet::basic::Compression;
@@ -34,11 +35,12 @@ pub struct FileWriter {
     open: Option<ArrowWriter<Vec<u8>>>,
     rows: usize,
     closed: Vec<Add>,
+    watch: Arc<Watch>,
 }
 
 impl FileWriter {
-    pub(super) fn new(uri: String, store: Arc<dyn ObjectStore>, schema: &SchemaRef) -> Self {
-        Self { uri, store, schema: Arc::clone(schema), open: None, rows: 0, closed: Vec::new() }
+    pub(super) fn new(uri: String, store: Arc<dyn ObjectStore>, schema: &SchemaRef, watch: Arc<Watch>) -> Self {
+        Self { uri, store, schema: Arc::clone(schema), open: None, rows: 0, closed: Vec::new(), watch }
     }
 
     /// Adds rows of the writer's schema.
@@ -49,7 +51,8 @@ impl FileWriter {
         if rows.num_rows() == 0 {
             return Ok(());
         }
-        let result = self.encode(&rows);
+        let watch = Arc::clone(&self.watch);
+        let result = watch.run(Stage::Write, || self.encode(&rows));
         let length = result.map_err(|error| self.failed(error.into()))?;
         if length > LONGEST_FILE { self.close().await } else { Ok(()) }
     }
@@ -73,10 +76,12 @@ impl FileWriter {
 
     async fn close(&mut self) -> Result<()> {
         let Some(writer) = self.open.take() else { return Ok(()) };
-        let bytes = writer.into_inner().map_err(|error| self.failed(error.into()))?;
+        let bytes = self.watch.run(Stage::Write, || writer.into_inner());
+        let bytes = bytes.map_err(|error| self.failed(error.into()))?;
         let path = format!("part-{}.snappy.parquet", Uuid::new_v4());
         let size = i64::try_from(bytes.len()).unwrap_or(i64::MAX);
-        let put = self.store.put(&Path::from(path.as_str()), bytes.into()).await;
+        let place = Path::from(path.as_str());
+        let put = self.watch.wait(Stage::Write, self.store.put(&place, bytes.into())).await;
         put.map_err(|error| self.failed(error.into()))?;
         self.closed.push(Add {
             path,

@@ -5,6 +5,7 @@
 //! reads again. So two writers never lose or double a row, whatever they do at the same moment.
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
 use datafusion::execution::SendableRecordBatchStream;
@@ -19,6 +20,7 @@ use deltalake::table::state::DeltaTableState;
 use deltalake::{DeltaTable, DeltaTableError};
 use limno_sql::lake::{Access, Lake, Place};
 use limno_sql::source::{active_files, is_blank};
+use limno_sql::watch::Stage;
 use serde_json::json;
 
 use super::bare::Bare;
@@ -216,7 +218,7 @@ impl OwnTable {
     /// [`Error::Write`] when the place cannot be one of a table.
     pub fn writer(&self, schema: &SchemaRef) -> Result<FileWriter> {
         let log_store = self.log_store().map_err(|error| self.failed(error))?;
-        Ok(FileWriter::new(self.uri.clone(), log_store.object_store(None), schema))
+        Ok(FileWriter::new(self.uri.clone(), log_store.object_store(None), schema, Arc::clone(self.place.watch())))
     }
 
     /// Commits on top of the version that was read and answers the new version; `None` if another writer was faster,
@@ -254,7 +256,7 @@ impl OwnTable {
         let reference =
             self.base().map(|state| state.snapshot() as &dyn deltalake::kernel::transaction::TableReference);
         let commit = CommitBuilder::from(properties).with_actions(actions).build(reference, log_store, operation);
-        match commit.await {
+        match self.place.watch().wait(Stage::Write, commit.into_future()).await {
             Ok(done) => {
                 self.checkpoint(done.version()).await;
                 Ok(Some(done.version()))

@@ -42,6 +42,7 @@ use deltalake::logstore::{
 use object_store::ObjectStore;
 use url::Url;
 
+use crate::watch::Watch;
 use crate::{Error, Result};
 
 pub use client::Transient;
@@ -123,6 +124,7 @@ pub struct Lake {
     /// Stores that others registered for schemes that are none of ours.
     registered: Mutex<HashMap<String, Arc<dyn ObjectStore>>>,
     held: Arc<Held>,
+    watch: Arc<Watch>,
 }
 
 impl Debug for Lake {
@@ -149,6 +151,7 @@ impl Lake {
             routers: Mutex::default(),
             registered: Mutex::default(),
             held,
+            watch: Arc::default(),
         })
     }
 
@@ -177,7 +180,7 @@ impl Lake {
         // Who signs in is known before the first request, so that what is missing is said at once.
         self.rules.reach(&plain(&location.url))?;
         let store = self.router(&location.url);
-        Place::new(uri, location, store)
+        Place::new(uri, location, store, Arc::clone(&self.watch))
     }
 
     /// Whether the tables at these locations can be written to: where a catalog must know a table first, it does.
@@ -210,6 +213,12 @@ impl Lake {
         self.held.share()
     }
 
+    /// Where the time of all that runs in this session goes.
+    #[must_use]
+    pub const fn watch(&self) -> &Arc<Watch> {
+        &self.watch
+    }
+
     /// Whether each request to a place takes its time, as all do but those to a disk.
     #[must_use]
     pub fn is_remote(&self, place: &Place) -> bool {
@@ -228,7 +237,7 @@ impl Lake {
         if let Some(router) = routers.get(authority) {
             return Arc::clone(router) as _;
         }
-        let router = Arc::new(Router::new(authority.to_owned(), Arc::clone(&self.rules)));
+        let router = Arc::new(Router::new(authority.to_owned(), Arc::clone(&self.rules), Arc::clone(&self.watch)));
         routers.insert(authority.to_owned(), Arc::clone(&router));
         router
     }

@@ -11,6 +11,7 @@ use object_store::{ObjectStore, ObjectStoreExt};
 use url::Url;
 
 use super::location::{Location, Service, container_in_host};
+use crate::watch::Watch;
 use crate::{Error, Result};
 
 /// A location, ready to be read or written.
@@ -21,6 +22,7 @@ pub struct Place {
     url: Url,
     path: Path,
     store: Arc<dyn ObjectStore>,
+    watch: Arc<Watch>,
 }
 
 /// What lies at a place.
@@ -43,10 +45,10 @@ impl Debug for Place {
 }
 
 impl Place {
-    pub(super) fn new(uri: &str, location: Location, store: Arc<dyn ObjectStore>) -> Result<Self> {
+    pub(super) fn new(uri: &str, location: Location, store: Arc<dyn ObjectStore>, watch: Arc<Watch>) -> Result<Self> {
         let path = Path::from_url_path(location.url.path())
             .map_err(|error| Error::NotATable { uri: uri.to_owned(), message: error.to_string() })?;
-        Ok(Self { uri: uri.to_owned(), service: location.service, url: location.url, path, store })
+        Ok(Self { uri: uri.to_owned(), service: location.service, url: location.url, path, store, watch })
     }
 
     /// The location as the user gave it.
@@ -73,6 +75,12 @@ impl Place {
     #[must_use]
     pub fn store(&self) -> &Arc<dyn ObjectStore> {
         &self.store
+    }
+
+    /// Where the time of its session goes.
+    #[must_use]
+    pub const fn watch(&self) -> &Arc<Watch> {
+        &self.watch
     }
 
     /// Its path in the store.

@@ -16,17 +16,19 @@ use object_store::{
 
 use super::location::joined;
 use super::rules::{Reached, Rules};
+use crate::watch::{Stage, Watch};
 
 /// Sends each request to the store that the rules name for its path, and refuses to change what is not ours to change.
 pub(super) struct Router {
     /// The URL of the container, bucket, host or disk, without a path.
     authority: String,
     rules: Arc<Rules>,
+    watch: Arc<Watch>,
 }
 
 impl Router {
-    pub(super) fn new(authority: String, rules: Arc<Rules>) -> Self {
-        Self { authority, rules }
+    pub(super) fn new(authority: String, rules: Arc<Rules>, watch: Arc<Watch>) -> Self {
+        Self { authority, rules, watch }
     }
 
     fn url(&self, path: &Path) -> String {
@@ -44,6 +46,14 @@ impl Router {
     fn writable(&self, path: &Path) -> Result<Arc<dyn ObjectStore>> {
         self.rules.check_writable(&self.url(path)).map_err(|error| generic(&self.authority, error))?;
         self.store(Some(path))
+    }
+
+    /// Waits for bytes of data files; those of logs are part of finding out what to read.
+    async fn watched<F: Future>(&self, path: &Path, bytes: F) -> F::Output {
+        match path.parts().any(|part| part.as_ref() == "_delta_log") {
+            true => bytes.await,
+            false => self.watch.wait(Stage::Read, bytes).await,
+        }
     }
 
     fn listed(&self, prefix: Option<&Path>, offset: Option<&Path>) -> BoxStream<'static, Result<ObjectMeta>> {
@@ -99,15 +109,18 @@ impl ObjectStore for Router {
     }
 
     async fn get_opts(&self, location: &Path, options: GetOptions) -> Result<GetResult> {
-        self.store(Some(location))?.get_opts(location, options).await
+        let get = self.store(Some(location))?;
+        self.watched(location, get.get_opts(location, options)).await
     }
 
     async fn get_ranges(&self, location: &Path, ranges: &[Range<u64>]) -> Result<Vec<Bytes>> {
-        self.store(Some(location))?.get_ranges(location, ranges).await
+        let get = self.store(Some(location))?;
+        self.watched(location, get.get_ranges(location, ranges)).await
     }
 
     fn delete_stream(&self, locations: BoxStream<'static, Result<Path>>) -> BoxStream<'static, Result<Path>> {
-        let router = Self { authority: self.authority.clone(), rules: Arc::clone(&self.rules) };
+        let (rules, watch) = (Arc::clone(&self.rules), Arc::clone(&self.watch));
+        let router = Self { authority: self.authority.clone(), rules, watch };
         // Stores delete in batches; a batch is of one store, so that a path does not reach another's.
         locations
             .ready_chunks(DELETED_AT_ONCE)

@@ -135,7 +135,8 @@ fn a_file_of_a_web_server_is_read_and_compared() {
     };
     place.configure(&monitor("~/out"));
     place.refresh();
-    let row = place.row("SELECT ks_test.statistic IS NOT NULL AS compared FROM m_drift_metrics WHERE column_name = 'x'");
+    let row =
+        place.row("SELECT ks_test.statistic IS NOT NULL AS compared FROM m_drift_metrics WHERE column_name = 'x'");
     assert_eq!(row["compared"], true);
     place.configure(&monitor(&format!("{host}/out")));
     place.limno(&["run"]).fails(2, &["nothing is written to a web server"]);
