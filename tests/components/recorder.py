@@ -14,13 +14,13 @@ It proves what limno sends, not how the real services behave.
 """
 
 import json
-import os
-import signal
 import ssl
 import sys
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qsl, urlsplit
+
+from serving import serve
 
 # Job id: status, error code, message. Others are started.
 JOBS = {
@@ -185,14 +185,7 @@ def main():
     server.daemon_threads = True
     server.log = sys.argv[1]
     open(server.log, "a", encoding="utf-8").close()
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    stop = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
-    print("ready", server.server_port, flush=True)
-    parent = os.getppid()
-    while not stop.wait(timeout=1) and os.getppid() == parent:
-        pass
+    serve(server)
 
 
 if __name__ == "__main__":

@@ -15,7 +15,6 @@ that may only read the bucket: {"writer": {"key_id", "secret"}, "reader": {…}}
 
 import json
 import os
-import signal
 import sys
 import threading
 
@@ -24,6 +23,8 @@ from botocore.config import Config
 from moto import settings
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoRequestHandler, create_backend_app
 from werkzeug.serving import make_server
+
+from serving import wait
 
 REGION = "us-east-1"
 READING = ["s3:GetObject", "s3:ListBucket", "s3:GetBucketLocation"]
@@ -64,13 +65,7 @@ def main():
         json.dump(users, file)
     # From here on every request is checked.
     settings.INITIAL_NO_AUTH_ACTION_COUNT = 0
-    stop = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
-    print("ready", server.server_port, flush=True)
-    parent = os.getppid()
-    while not stop.wait(timeout=1) and os.getppid() == parent:
-        pass
+    wait(server.server_port)
 
 
 def prepare(endpoint, bucket):

@@ -20,12 +20,13 @@ import hmac
 import json
 import os
 import secrets
-import signal
 import threading
 import time
 import uuid
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qsl, urlsplit
+
+from serving import serve
 
 SCOPES = ("https://storage.azure.com/.default", "https://storage.azure.com//.default")
 # Clocks of services differ by some seconds, and a token that is not valid yet is refused.
@@ -139,14 +140,7 @@ def main():
     server.object_id = str(uuid.uuid4())
     server.signing_key = secrets.token_bytes(32)
     open(server.log, "a", encoding="utf-8").close()
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    stop = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
-    print("ready", server.server_port, flush=True)
-    parent = os.getppid()
-    while not stop.wait(timeout=1) and os.getppid() == parent:
-        pass
+    serve(server)
 
 
 if __name__ == "__main__":

@@ -26,12 +26,13 @@ import json
 import os
 import pathlib
 import secrets
-import signal
 import sys
 import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, urlsplit
+
+from serving import serve
 
 try:
     from azure.storage.blob import generate_container_sas
@@ -187,14 +188,7 @@ def main():
     pathlib.Path(sys.argv[1]).mkdir(parents=True, exist_ok=True)
     open(sys.argv[2], "a", encoding="utf-8").close()
     server = Server(*sys.argv[1:])
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    stop = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
-    print("ready", server.server_port, flush=True)
-    parent = os.getppid()
-    while not stop.wait(timeout=1) and os.getppid() == parent:
-        pass
+    serve(server)
 
 
 if __name__ == "__main__":
