@@ -2,7 +2,7 @@
 //!
 //! The catalog is asked where a table's files are and for temporary credentials for them: `READ` for tables that are read,
 //! `READ_WRITE` for those that are written. From then on the table is one like any other at its storage location, and its
-//! store signs with credentials that are renewed before they end ([`renewed`]).
+//! store signs with credentials that are renewed before they end ([`super::renewed`]).
 //!
 //! The requests are our own, three of them (the table, its credentials, the names of its neighbours), and not those of
 //! `deltalake-catalog-unity`, whose models fail as a whole on one value that they do not know: a view of a later kind, a
@@ -14,7 +14,6 @@
 mod answers;
 mod client;
 mod name;
-mod renewed;
 mod sign_in;
 #[cfg(test)]
 mod tests;

@@ -9,8 +9,8 @@ use url::Url;
 
 use super::answers::Token;
 use super::client::{Answer, Failure, Http, secret_header};
-use super::renewed::{Fresh, Renewed};
 use crate::lake::options::{SignIn, StoreOptions};
+use crate::lake::renewed::{Fresh, Renewed};
 use crate::secret::{Lent, Secret};
 
 /// Azure Databricks, as Microsoft Entra knows it: the same everywhere.
