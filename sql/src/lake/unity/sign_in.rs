@@ -25,7 +25,7 @@ pub(super) enum Signer {
     /// A token that does not end while we run, or that we could not renew.
     Fixed(Secret),
     /// Whoever can fetch a token.
-    Fetched(Box<Fetcher>, Renewed<Lent>),
+    Fetched(Box<Fetcher>, Renewed<Lent, Failure>),
 }
 
 /// A token, for the header of one request.

@@ -33,7 +33,7 @@ pub(super) struct Vended {
     /// The catalog's id of the table: another for one that was dropped and created again.
     pub(super) table_id: String,
     pub(super) operation: Operation,
-    held: Renewed<Granted>,
+    held: Renewed<Granted, Failure>,
 }
 
 /// What was handed out last.
