@@ -63,6 +63,11 @@ impl Chain {
         self.held.take_back(Instant::now())
     }
 
+    /// The region that variables, the profile or the machine name.
+    pub(super) async fn region(&self) -> Option<String> {
+        self.loaded().await.region().map(|region| region.as_ref().to_owned())
+    }
+
     async fn loaded(&self) -> &SdkConfig {
         let load = || async {
             let mut loader = aws_config::defaults(BehaviorVersion::latest());
@@ -132,9 +137,10 @@ impl CredentialProvider for Chain {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use std::sync::atomic::{AtomicU64, Ordering};
 
+    use aws_config::Region;
     use aws_credential_types::Credentials;
     use aws_credential_types::provider::{SharedCredentialsProvider, future};
 
@@ -169,6 +175,13 @@ mod tests {
                 Ok(Credentials::new(format!("ASIA{number}"), "secret-of-the-chain", None, Some(end), "test"))
             })
         }
+    }
+
+    /// A chain that has found its configuration.
+    pub(in crate::lake::s3) fn found(region: &'static str, key: &str) -> Chain {
+        let credentials = Credentials::new(key, "secret-of-the-chain", None, None, "test");
+        let provider = SharedCredentialsProvider::new(credentials);
+        loaded(SdkConfig::builder().region(Region::new(region)).credentials_provider(provider).build())
     }
 
     fn loaded(config: SdkConfig) -> Chain {

@@ -1,6 +1,7 @@
 //! Amazon S3 and what speaks its protocol.
 
 mod chain;
+mod late;
 
 use std::sync::Arc;
 
@@ -14,6 +15,7 @@ use super::provider::{Opened, unusable};
 use crate::Result;
 
 use chain::Chain;
+use late::Late;
 
 /// Opens the bucket of `url`.
 pub(super) fn open(url: &Url, options: &StoreOptions, is_configured: bool) -> Result<Opened> {
@@ -23,11 +25,16 @@ pub(super) fn open(url: &Url, options: &StoreOptions, is_configured: bool) -> Re
 /// Opens the bucket of `url` in an environment.
 fn open_in(environment: &AmazonS3Builder, url: &Url, options: &StoreOptions, is_configured: bool) -> Result<Opened> {
     let (builder, skew) = unsigned(environment, url, options)?;
+    let signs_nothing =
+        environment.get_config_value(&AmazonS3ConfigKey::SkipSignature).is_some_and(|flag| flag == "true");
     let named = |who: String| if is_configured { format!("{who} of [store.{}]", options.name) } else { who };
     let by_chain = |builder, profile: Option<&String>, who| {
         open_by(Chain::new(profile.cloned()), builder, named(who), skew.clone()).map_err(|error| unusable(url, error))
     };
     let (builder, who) = match &options.sign_in {
+        SignIn::Environment if signs_nothing => {
+            (builder.with_skip_signature(true), "anonymously, as the environment says".to_owned())
+        }
         SignIn::Environment => return by_chain(builder, None, of_environment(environment)),
         SignIn::Profile(name) => {
             return by_chain(builder, Some(name), format!("profile {name} of the AWS configuration"));
@@ -60,10 +67,14 @@ fn open_in(environment: &AmazonS3Builder, url: &Url, options: &StoreOptions, is_
 fn open_by(chain: Chain, builder: AmazonS3Builder, sign_in: String, skew: Skew) -> Result<Opened, String> {
     let chain = Arc::new(chain);
     let builder = builder.with_credentials(Arc::clone(&chain) as _);
-    let store = builder.build().map_err(|error| error.to_string())?;
+    let opened = if builder.get_config_value(&AmazonS3ConfigKey::Region).is_some() {
+        Opened::new(builder.build().map_err(|error| error.to_string())?, sign_in, skew)
+    } else {
+        Opened::new(Late::new(builder, Arc::clone(&chain)), sign_in, skew)
+    };
     // What it found is held, so somebody must say when it is not taken.
     let renewal: Renewal = Arc::new(move || chain.take_back());
-    Ok(Opened { renewal: Some(renewal), ..Opened::new(store, sign_in, skew) })
+    Ok(Opened { renewal: Some(renewal), ..opened })
 }
 
 /// Opens the bucket of `url`, signed by what a catalog hands out.
@@ -122,5 +133,55 @@ fn of_environment(builder: &AmazonS3Builder) -> String {
         format!("role {role} by web identity (AWS_WEB_IDENTITY_TOKEN_FILE)")
     } else {
         "whoever the AWS chain finds: the default profile, the role of the container or of the machine".to_owned()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use object_store::ObjectStoreExt;
+
+    use super::*;
+    use crate::lake::test_server::Server;
+
+    /// A store of a bucket at a server that answers with nothing, and its options.
+    fn server() -> (Server, StoreOptions, Url) {
+        let server = Server::start_at(None, |_| (404, String::new()));
+        let mut options = StoreOptions::new("lake", "s3://models");
+        options.endpoint = Some(server.url.clone());
+        (server, options, Url::parse("s3://models/t").unwrap())
+    }
+
+    /// The headers of one request to an open store.
+    async fn asked(server: &Server, opened: &Opened) -> String {
+        opened.store.get(&"x".into()).await.unwrap_err();
+        server.seen().pop().unwrap().headers
+    }
+
+    #[tokio::test]
+    async fn a_bucket_is_in_the_region_of_the_block_or_else_of_the_aws_configuration() {
+        let (server, mut options, url) = server();
+        for (of_block, expected) in [(None, "eu-north-1"), (Some("eu-west-3"), "eu-west-3")] {
+            options.region = of_block.map(str::to_owned);
+            let (builder, skew) = unsigned(&AmazonS3Builder::new(), &url, &options).unwrap();
+            let chain = chain::tests::found("eu-north-1", "AKIA1");
+            let opened = open_by(chain, builder, "the chain".to_owned(), skew).unwrap();
+            let headers = asked(&server, &opened).await;
+            assert!(headers.contains("credential=akia1/"), "{headers}");
+            assert!(headers.contains(&format!("/{expected}/s3/aws4_request")), "{expected}: {headers}");
+            assert!(opened.renewal.is_some_and(|renewal| renewal()), "what it found may be refused");
+        }
+    }
+
+    #[tokio::test]
+    async fn nothing_is_signed_where_the_environment_says_so_unless_a_block_names_somebody() {
+        let (server, mut options, url) = server();
+        let environment = AmazonS3Builder::new().with_config(AmazonS3ConfigKey::SkipSignature, "true");
+        let opened = open_in(&environment, &url, &options, false).unwrap();
+        assert_eq!(opened.sign_in, "anonymously, as the environment says");
+        assert!(!asked(&server, &opened).await.contains("authorization"));
+        let (id, secret) = ("AKIA1".to_owned(), crate::secret::Secret::new("secret-of-the-block"));
+        options.sign_in = SignIn::AccessKey { id, secret, session_token: None };
+        let opened = open_in(&environment, &url, &options, true).unwrap();
+        assert!(asked(&server, &opened).await.contains("credential=akia1/"));
     }
 }
