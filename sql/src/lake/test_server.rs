@@ -24,7 +24,8 @@ pub(super) struct Server {
 }
 
 impl Server {
-    /// A server whose clock, if it tells of one, stands at this date.
+    /// A server whose clock, if it tells of one, stands at this date. An address with a redirect is where
+    /// it leads.
     pub(super) fn start_at(
         date: Option<&'static str>,
         answer: impl Fn(&Seen) -> (u16, String) + Send + 'static,
@@ -58,7 +59,12 @@ impl Server {
                 record.lock().unwrap().push(request.clone());
                 let (status, text) = answer(&request);
                 let length = text.len();
-                let head = format!("HTTP/1.1 {status} X\r\ncontent-length: {length}\r\n{date}");
+                let is_address = ["/", "http"].iter().any(|start| text.starts_with(start));
+                let leads = match status {
+                    300..400 if is_address => format!("location: {text}\r\n"),
+                    _ => String::new(),
+                };
+                let head = format!("HTTP/1.1 {status} X\r\ncontent-length: {length}\r\n{date}{leads}");
                 // What is asked for by its head alone has no body.
                 let text = if request.method == "HEAD" { "" } else { &text };
                 let answer = format!("{head}connection: close\r\nretry-after: 0\r\n\r\n{text}");

@@ -4,6 +4,7 @@
 //! [`super::patience`] can tell whether to send it again.
 
 mod body;
+mod connection;
 mod service;
 
 use std::sync::Arc;
@@ -12,10 +13,12 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use http::header::{DATE, HeaderMap, RETRY_AFTER};
-use object_store::client::{HttpClient, HttpConnector, ReqwestConnector};
-use object_store::{Certificate, ClientOptions, RetryConfig};
+use object_store::client::{HttpClient, HttpConnector};
+use object_store::{ClientOptions, RetryConfig};
+use reqwest_of_stores::Certificate;
 
 use super::options::{Limits, StoreOptions};
+pub(super) use connection::Elsewhere;
 use service::Service;
 
 /// A failure after which the same request may succeed a moment later.
@@ -57,18 +60,20 @@ impl Skew {
 pub(super) struct Connector {
     skew: Skew,
     limits: Limits,
+    certificates: Vec<Certificate>,
 }
 
 impl Connector {
-    pub(super) fn new(limits: Limits) -> (Self, Skew) {
+    /// The connector of a store, and the time of its service; the error is a message.
+    pub(super) fn new(options: &StoreOptions) -> Result<(Self, Skew), String> {
         let skew = Skew::default();
-        (Self { skew: skew.clone(), limits }, skew)
+        Ok((Self { skew: skew.clone(), limits: options.limits, certificates: certificates(options)? }, skew))
     }
 }
 
 impl HttpConnector for Connector {
     fn connect(&self, options: &ClientOptions) -> object_store::Result<HttpClient> {
-        let inner = ReqwestConnector::default().connect(options)?;
+        let inner = HttpClient::new(connection::connect(options, &self.certificates)?);
         Ok(HttpClient::new(Service { inner, skew: self.skew.clone(), limits: self.limits }))
     }
 }
@@ -79,22 +84,27 @@ pub(super) fn no_retries() -> RetryConfig {
     RetryConfig { max_retries: 0, ..RetryConfig::default() }
 }
 
-/// What all clients have in common; the error is a message. How long an answer may take is up to the [`Service`].
-pub(super) fn client_options(options: &StoreOptions, allows_http: bool) -> Result<ClientOptions, String> {
-    let mut client = ClientOptions::new()
+/// What all clients have in common. How long an answer may take is up to the [`Service`].
+pub(super) fn client_options(options: &StoreOptions, allows_http: bool) -> ClientOptions {
+    ClientOptions::new()
         .with_allow_http(allows_http)
         .with_timeout_disabled()
         .with_connect_timeout(options.limits.timeout.min(Duration::from_secs(10)))
-        .with_pool_max_idle_per_host(options.limits.connections);
-    if let Some(path) = &options.ca_file {
-        let text = std::fs::read(path).map_err(|error| format!("cannot read {}: {error}", path.display()))?;
-        let certificates = Certificate::from_pem_bundle(&text)
-            .map_err(|error| format!("{} holds no certificates: {error}", path.display()))?;
-        for certificate in certificates {
-            client = client.with_root_certificate(certificate);
-        }
-    }
-    Ok(client)
+        .with_pool_max_idle_per_host(options.limits.connections)
+}
+
+/// A client of small answers: one that is not there in time does not come. The error is a message.
+pub(super) fn small_client(options: &StoreOptions, allows_http: bool) -> Result<HttpClient, String> {
+    let client = client_options(options, allows_http).with_timeout(options.limits.timeout);
+    let client = connection::connect(&client, &certificates(options)?).map_err(|error| error.to_string())?;
+    Ok(HttpClient::new(client))
+}
+
+/// The certificates that are trusted beside the system's; the error is a message.
+fn certificates(options: &StoreOptions) -> Result<Vec<Certificate>, String> {
+    let Some(path) = &options.ca_file else { return Ok(Vec::new()) };
+    let text = std::fs::read(path).map_err(|error| format!("cannot read {}: {error}", path.display()))?;
+    Certificate::from_pem_bundle(&text).map_err(|error| format!("{} holds no certificates: {error}", path.display()))
 }
 
 /// How long the service asks to be left alone, at most a minute.

@@ -1,16 +1,15 @@
 //! Which failures are worth another try, when, and until when.
 
-use std::error::Error as StdError;
 use std::time::Duration;
 
 use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
 use object_store::Error;
 use object_store::client::{HttpError, HttpErrorKind};
 
-use crate::lake::client::Transient;
+use crate::lake::client::{Elsewhere, Transient};
 use crate::lake::options::Limits;
 use crate::lake::timer::Timer;
-use crate::lake::trouble::whole;
+use crate::lake::trouble::{cause, whole};
 
 /// What may become of the same request if it is sent again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,19 +41,14 @@ pub(super) fn verdict(error: &Error) -> Verdict {
     ) {
         return Verdict::Final;
     }
-    let mut cause: Option<&(dyn StdError + 'static)> = Some(error);
-    while let Some(error) = cause {
-        if let Some(transient) = error.downcast_ref::<Transient>() {
-            return Verdict::Again(transient.after);
-        }
-        cause = error.source();
+    if let Some(transient) = cause::<Transient>(error) {
+        return Verdict::Again(transient.after);
     }
-    let mut cause: Option<&(dyn StdError + 'static)> = Some(error);
-    while let Some(error) = cause {
-        if let Some(error) = error.downcast_ref::<HttpError>() {
-            return of_connection(error);
-        }
-        cause = error.source();
+    if cause::<Elsewhere>(error).is_some() {
+        return Verdict::Final;
+    }
+    if let Some(error) = cause::<HttpError>(error) {
+        return of_connection(error);
     }
     // S3 answers some requests with "200 OK" before it knows whether they succeed.
     let text = error.to_string();

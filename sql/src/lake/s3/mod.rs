@@ -98,8 +98,8 @@ fn unsigned(environment: &AmazonS3Builder, url: &Url, options: &StoreOptions) ->
         .or_else(|| environment.get_config_value(&AmazonS3ConfigKey::Endpoint));
     let region = options.region.clone().or_else(|| environment.get_config_value(&AmazonS3ConfigKey::Region));
     let is_http = endpoint.as_deref().is_some_and(|endpoint| endpoint.starts_with("http://"));
-    let client = client_options(options, is_http).map_err(|message| unusable(url, message))?;
-    let (connector, skew) = Connector::new(options.limits);
+    let client = client_options(options, is_http);
+    let (connector, skew) = Connector::new(options).map_err(|message| unusable(url, message))?;
     let mut builder = AmazonS3Builder::new()
         .with_bucket_name(url.host_str().unwrap_or_default())
         .with_client_options(client)

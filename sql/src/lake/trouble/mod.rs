@@ -21,7 +21,7 @@ use std::time::Duration;
 
 use object_store::path::Path;
 
-use super::client::Skew;
+use super::client::{Elsewhere, Skew};
 use super::location::{Service, container_word, shown};
 use crate::secret::redact;
 
@@ -178,6 +178,9 @@ impl Explainer {
 
     fn find(&self, error: &object_store::Error, answer: &Answer, text: &str, access: Access) -> Option<Finding> {
         let case = self.case(answer, access);
+        if let Some(elsewhere) = cause::<Elsewhere>(error) {
+            return Some(unreachable::of_redirect(elsewhere));
+        }
         let is_not_implemented = matches!(error, object_store::Error::NotImplemented { .. });
         if is_not_implemented && ["ConditionalPut", "conditional", "put_opts"].iter().any(|word| text.contains(word)) {
             return Some(Finding::new(
@@ -298,10 +301,15 @@ impl Case<'_> {
 /// The trouble somewhere among an error and its causes.
 #[must_use]
 pub fn trouble_in<'a>(error: &'a (dyn StdError + 'static)) -> Option<&'a Trouble> {
+    cause(error)
+}
+
+/// The error of a kind somewhere among an error and its causes.
+pub(super) fn cause<'a, E: StdError + 'static>(error: &'a (dyn StdError + 'static)) -> Option<&'a E> {
     let mut cause = Some(error);
     while let Some(error) = cause {
-        if let Some(trouble) = error.downcast_ref::<Trouble>() {
-            return Some(trouble);
+        if let Some(found) = error.downcast_ref() {
+            return Some(found);
         }
         cause = error.source();
     }

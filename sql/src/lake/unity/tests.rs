@@ -346,6 +346,23 @@ async fn a_service_principal_fetches_tokens_and_another_when_one_is_not_taken() 
     assert!(last.body.contains("scope=2ff814a6-3304-4ab8-85cb-cd0e6f879c1d%2F.default"), "{last:?}");
 }
 
+#[tokio::test]
+async fn nothing_of_a_sign_in_is_sent_to_another_host() {
+    let other = Server::start(|_| (200, r#"{"access_token":"token-number-1","expires_in":3600}"#.to_owned()));
+    let to = other.url.to_string();
+    for status in [301, 302, 307, 308] {
+        let to = to.clone();
+        let server = Server::start(move |_| (status, to.clone()));
+        let (client_id, client_secret) = ("app-1".to_owned(), Secret::new("s3cret-of-app"));
+        let block = server.block(SignIn::ServicePrincipal { client_id, tenant_id: None, client_secret });
+        let (_, message) = trouble(&lake(vec![block]), TABLE, Access::Read).await;
+        let [from, to] = [&server.url, &other.url].map(|url| url.as_str().trim_end_matches('/'));
+        let says = format!("({from} redirects to {to}, another host, to which nothing is sent)");
+        assert!(message.contains(&says), "{message}");
+        assert_eq!((server.seen().len(), other.seen().len()), (1, 0));
+    }
+}
+
 /// Requests of a store at the server, for a table whose credentials end at once.
 async fn asked_of_storage(location: &'static str, mut store: StoreOptions, credentials: Value) -> Vec<Seen> {
     let server = Server::catalog(move |_| delta(location), credentials, 1);
