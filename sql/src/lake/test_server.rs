@@ -30,11 +30,16 @@ impl Server {
         date: Option<&'static str>,
         answer: impl Fn(&Seen) -> (u16, String) + Send + 'static,
     ) -> Self {
+        let date = date.map(|date| format!("date: {date}\r\n")).unwrap_or_default();
+        Self::start_with(format!("{date}retry-after: 0\r\n"), answer)
+    }
+
+    /// A server that says the same of itself each time.
+    pub(super) fn start_with(says: String, answer: impl Fn(&Seen) -> (u16, String) + Send + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let url = Url::parse(&format!("http://{}", listener.local_addr().unwrap())).unwrap();
         let seen = Arc::new(Mutex::new(Vec::new()));
         let record = Arc::clone(&seen);
-        let date = date.map(|date| format!("date: {date}\r\n")).unwrap_or_default();
         std::thread::spawn(move || {
             for stream in listener.incoming() {
                 let mut stream = stream.unwrap();
@@ -64,10 +69,10 @@ impl Server {
                     300..400 if is_address => format!("location: {text}\r\n"),
                     _ => String::new(),
                 };
-                let head = format!("HTTP/1.1 {status} X\r\ncontent-length: {length}\r\n{date}{leads}");
+                let head = format!("HTTP/1.1 {status} X\r\ncontent-length: {length}\r\n{says}{leads}");
                 // What is asked for by its head alone has no body.
                 let text = if request.method == "HEAD" { "" } else { &text };
-                let answer = format!("{head}connection: close\r\nretry-after: 0\r\n\r\n{text}");
+                let answer = format!("{head}connection: close\r\n\r\n{text}");
                 // Who asked may be gone.
                 stream.write_all(answer.as_bytes()).ok();
             }

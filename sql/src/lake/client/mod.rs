@@ -31,9 +31,6 @@ pub struct Transient {
     pub after: Option<Duration>,
 }
 
-/// The longest that a service may ask us to wait.
-const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(60);
-
 /// Seconds by which the service's clock is ahead of ours, as its last answer said; zero as long as there was none.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Skew(Arc<AtomicI64>);
@@ -107,22 +104,19 @@ fn certificates(options: &StoreOptions) -> Result<Vec<Certificate>, String> {
     Certificate::from_pem_bundle(&text).map_err(|error| format!("{} holds no certificates: {error}", path.display()))
 }
 
-/// How long the service asks to be left alone, at most a minute.
+/// How long the service asks to be left alone.
 pub(super) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     let text = |name: &str| headers.get(name)?.to_str().ok().map(str::trim);
     let millis = || text("retry-after-ms").or_else(|| text("x-ms-retry-after-ms"))?.parse().ok();
-    let asked = match millis() {
-        Some(millis) => Duration::from_millis(millis),
-        None => {
-            let text = text(RETRY_AFTER.as_str())?;
-            match text.parse() {
-                Ok(seconds) => Duration::from_secs(seconds),
-                // A moment, by the service's own clock.
-                Err(_) => (DateTime::parse_from_rfc2822(text).ok()?.to_utc() - time_of(headers)).to_std().ok()?,
-            }
-        }
-    };
-    Some(asked.min(LONGEST_RETRY_AFTER))
+    if let Some(millis) = millis() {
+        return Some(Duration::from_millis(millis));
+    }
+    let text = text(RETRY_AFTER.as_str())?;
+    match text.parse() {
+        Ok(seconds) => Some(Duration::from_secs(seconds)),
+        // A moment, by the service's own clock.
+        Err(_) => (DateTime::parse_from_rfc2822(text).ok()?.to_utc() - time_of(headers)).to_std().ok(),
+    }
 }
 
 /// The time by the service's clock, else by ours.
@@ -144,14 +138,14 @@ mod tests {
     }
 
     #[test]
-    fn a_service_says_how_long_in_three_ways_and_not_longer_than_a_minute() {
+    fn a_service_says_how_long_in_three_ways_and_as_long_as_it_likes() {
         let seconds = |pairs: &[_]| retry_after(&headers(pairs)).map(|wait| wait.as_secs_f64());
         assert_eq!(seconds(&[("retry-after", "7")]), Some(7.0));
         assert_eq!(seconds(&[("x-ms-retry-after-ms", "250"), ("retry-after", "1")]), Some(0.25));
         let (date, later) = ("Thu, 26 Nov 2026 10:00:00 GMT", "Thu, 26 Nov 2026 10:00:09 GMT");
         assert_eq!(seconds(&[("date", date), ("retry-after", later)]), Some(9.0));
         assert_eq!(seconds(&[("date", later), ("retry-after", date)]), None);
-        assert_eq!(seconds(&[("retry-after", "86400")]), Some(60.0));
+        assert_eq!(seconds(&[("retry-after", "86400")]), Some(86_400.0));
         assert_eq!(seconds(&[("retry-after", "soon")]), None);
         assert_eq!(seconds(&[]), None);
     }

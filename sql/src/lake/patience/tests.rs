@@ -111,6 +111,35 @@ async fn patience_ends_with_its_budget_and_says_so() {
 }
 
 #[tokio::test]
+async fn a_service_that_asks_for_longer_than_there_is_patience_is_not_waited_for() {
+    let budget = Limits::default().retry_budget;
+    for (asked, slept) in [(budget, vec![budget]), (budget + Duration::from_secs(1), vec![])] {
+        let world = World::new(first(1, Fault::Throttled(asked)));
+        world.memory.put(&"a".into(), "hello".into()).await.unwrap();
+        let read = world.store.get(&"a".into()).await;
+        assert_eq!((world.slept(), read.is_ok()), (slept.clone(), !slept.is_empty()));
+        if let Err(error) = read {
+            let message = &trouble_in(&error).unwrap().message;
+            assert!(message.contains("1 times within 0 s, and asks to be left alone for 181 s ("), "{message}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn whoever_takes_his_time_with_what_was_read_has_all_patience_left() {
+    let world = World::new(first(1, Fault::Broken));
+    let text = "0123456789".repeat(1000);
+    world.memory.put(&"a".into(), text.clone().into()).await.unwrap();
+    let mut stream = world.store.get(&"a".into()).await.unwrap().into_stream();
+    let mut read = stream.try_next().await.unwrap().unwrap().to_vec();
+    world.timer.sleep(Duration::from_secs(3600)).await;
+    while let Some(bytes) = stream.try_next().await.unwrap() {
+        read.extend_from_slice(&bytes);
+    }
+    assert_eq!(read, text.as_bytes());
+}
+
+#[tokio::test]
 async fn what_will_not_pass_is_not_tried_again() {
     let world = World::new(|request| (request.path.as_ref() == "secret").then_some(Fault::Refused));
     assert!(matches!(world.store.get(&"none".into()).await.unwrap_err(), Error::NotFound { .. }));

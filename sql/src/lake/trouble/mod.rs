@@ -116,12 +116,25 @@ impl Finding {
     }
 }
 
-/// A request that failed as often, in such a time, for this reason at last.
-fn unavailable((times, time): (u32, Duration), reason: Option<String>) -> Finding {
+/// A request that was tried until there was no patience left.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Tried {
+    /// How often it failed.
+    pub(super) times: u32,
+    /// How long after the first failure the last one came.
+    pub(super) time: Duration,
+    /// How long the service asks to be left alone, if that is longer than it is tried.
+    pub(super) asked: Option<Duration>,
+}
+
+/// A request that failed as often, for this reason at last.
+fn unavailable(tried: Tried, reason: Option<String>) -> Finding {
     let reason = reason.map(|reason| format!(": {reason}")).unwrap_or_default();
+    let Tried { times, time, asked } = tried;
+    let asks = asked.map(|asked| format!(", and asks to be left alone for {} s", asked.as_secs())).unwrap_or_default();
     Finding::new(
         TroubleKind::Unavailable,
-        format!("the service fails, {times} times within {:.0} s{reason}", time.as_secs_f64()),
+        format!("the service fails, {times} times within {:.0} s{asks}{reason}", time.as_secs_f64()),
         "try again later; retry_budget of the [store] block says how long it is tried",
     )
 }
@@ -149,7 +162,7 @@ impl Explainer {
         error: object_store::Error,
         access: Access,
         path: &Path,
-        tried: Option<(u32, Duration)>,
+        tried: Option<Tried>,
     ) -> object_store::Error {
         use object_store::Error;
         if self.service == Service::Disk || trouble_in(&error).is_some() {

@@ -243,7 +243,8 @@ impl Http {
             .when(|tried: &Tried| match tried.retry {
                 Retry::Never => false,
                 Retry::Briefly => start.elapsed() < BRIEFLY,
-                Retry::Soon | Retry::After(_) => start.elapsed() < self.limits.retry_budget,
+                Retry::Soon => start.elapsed() < self.limits.retry_budget,
+                Retry::After(wait) => start.elapsed().saturating_add(wait) <= self.limits.retry_budget,
             })
             .adjust(|tried, delay| match tried.retry {
                 Retry::After(wait) => delay.map(|delay| delay.max(wait)),
@@ -252,7 +253,13 @@ impl Http {
             .notify(|tried, delay| {
                 tracing::debug!(host = url.host_str(), failure = ?tried.failure, ?delay, "a catalog is asked again");
             });
-        tried.await.map_err(|tried| tried.failure)
+        tried.await.map_err(|tried| match tried {
+            Tried { failure: Failure::Refused(refusal), retry: Retry::After(wait) } => {
+                let is_long = start.elapsed().saturating_add(wait) > self.limits.retry_budget;
+                Failure::Refused(Refusal { asks: Some(wait).filter(|_| is_long), ..refusal })
+            }
+            tried => tried.failure,
+        })
     }
 
     async fn once(

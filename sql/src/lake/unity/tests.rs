@@ -303,6 +303,14 @@ async fn a_catalog_that_is_busy_is_asked_again_and_one_that_is_not_there_is_not_
 }
 
 #[tokio::test]
+async fn a_catalog_that_asks_to_be_left_alone_for_longer_than_there_is_patience_is_not_waited_for() {
+    let server = Server::start_with("retry-after: 86400\r\n".to_owned(), |_| (429, "{}".to_owned()));
+    let (kind, message) = trouble(&server.lake(), TABLE, Access::Read).await;
+    assert_eq!((kind, server.seen().len()), (TroubleKind::Unreachable, 1));
+    assert!(message.contains("asks to be left alone for 86400 s (429)"), "{message}");
+}
+
+#[tokio::test]
 async fn a_service_principal_fetches_tokens_and_another_when_one_is_not_taken() {
     let folder = tempfile::tempdir().unwrap();
     let place = on_disk(folder.path()).to_string();
