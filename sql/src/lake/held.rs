@@ -8,12 +8,15 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use bytes::Bytes;
 use futures::FutureExt;
 use futures::future::{BoxFuture, Shared};
+use object_store::Error;
 use object_store::path::Path;
 use tokio::sync::Notify;
 
-/// A request that several wait for. Whoever waits drives it, so that none hangs on another that gave up; of its failure
-/// each is told only that it happened, and asks for himself.
-pub(super) type Pending = Shared<BoxFuture<'static, Option<Bytes>>>;
+/// What a request comes to that several wait for: its failure is that of all of them.
+pub(super) type Came = Result<Bytes, Arc<Error>>;
+
+/// A request that several wait for. Whoever waits drives it, so that none hangs on another that gave up.
+pub(super) type Pending = Shared<BoxFuture<'static, Came>>;
 
 /// The bytes that are kept unless told otherwise.
 pub(super) const DEFAULT_LIMIT: u64 = 256 << 20;
@@ -115,7 +118,7 @@ impl Held {
         path: &Path,
         range: Range<u64>,
         is_ahead: bool,
-        pending: BoxFuture<'static, Option<Bytes>>,
+        pending: BoxFuture<'static, Came>,
     ) -> Option<Pending> {
         self.lock().keep((Arc::clone(authority), path.clone()), range, is_ahead, pending, self.limit)
     }
@@ -138,7 +141,7 @@ impl Held {
         path: &Path,
         range: &Range<u64>,
         is_ahead: bool,
-        request: impl FnOnce(Range<u64>) -> BoxFuture<'static, Option<Bytes>>,
+        request: impl FnOnce(Range<u64>) -> BoxFuture<'static, Came>,
     ) -> Option<(u64, Pending)> {
         let mut state = self.lock();
         let key = (Arc::clone(authority), path.clone());
@@ -188,7 +191,7 @@ impl State {
         key: Key,
         range: Range<u64>,
         is_ahead: bool,
-        pending: BoxFuture<'static, Option<Bytes>>,
+        pending: BoxFuture<'static, Came>,
         limit: u64,
     ) -> Option<Pending> {
         let size = range.end - range.start;
@@ -245,8 +248,8 @@ impl Block {
 mod tests {
     use super::*;
 
-    fn bytes(size: usize) -> BoxFuture<'static, Option<Bytes>> {
-        async move { Some(Bytes::from(vec![7; size])) }.boxed()
+    fn bytes(size: usize) -> BoxFuture<'static, Came> {
+        async move { Ok(Bytes::from(vec![7; size])) }.boxed()
     }
 
     #[tokio::test]
