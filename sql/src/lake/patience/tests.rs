@@ -298,6 +298,8 @@ struct Parts {
     memory: InMemory,
     /// Whether what went wrong was done all the same.
     is_done: bool,
+    /// In whose words an upload is gone.
+    service: Service,
     tried: Mutex<Vec<String>>,
 }
 
@@ -310,11 +312,15 @@ impl Parts {
             is_first
         };
         if !is_first {
-            // As S3 says it of an upload that is completed.
             return request.await.map_err(|error| match error {
-                Error::Generic { source, .. } if source.to_string().contains("not found") => {
-                    Error::NotFound { path: what, source }
-                }
+                Error::Generic { source, .. } if source.to_string().contains("not found") => match self.service {
+                    Service::Azure => Error::Generic {
+                        store: "parts",
+                        source: "Server returned non-2xx status code: 400 Bad Request: <Code>InvalidBlockList</Code>"
+                            .into(),
+                    },
+                    _ => Error::NotFound { path: what, source },
+                },
                 error => error,
             });
         }
@@ -358,17 +364,17 @@ impl MultipartStore for Parts {
 
 #[tokio::test]
 async fn each_part_of_an_upload_is_sent_again() {
-    for is_done in [false, true] {
+    for (is_done, service) in [(false, Service::S3), (true, Service::S3), (true, Service::Azure)] {
         let world = World::new(|_| None);
         let memory = InMemory::clone(&world.memory);
-        let parts = Arc::new(Parts { memory, is_done, tried: Mutex::default() });
+        let parts = Arc::new(Parts { memory, is_done, service, tried: Mutex::default() });
         let Patience(core) = &world.store;
         let around = Around {
             inner: Arc::clone(&core.inner),
             parts: Some(Arc::clone(&parts) as _),
             renewal: None,
             explainer: Explainer {
-                service: Service::S3,
+                service,
                 authority: "s3://b".to_owned(),
                 sign_in: "nobody".to_owned(),
                 skew: Skew::default(),
@@ -382,7 +388,7 @@ async fn each_part_of_an_upload_is_sent_again() {
             upload.put_part(part.into()).await.unwrap();
         }
         upload.complete().await.unwrap();
-        assert_eq!(world.bytes("big").await, b"onetwothree", "{is_done}");
+        assert_eq!(world.bytes("big").await, b"onetwothree", "{is_done} {service:?}");
         assert_eq!(parts.tried.lock().unwrap().len(), 10, "each request twice, {is_done}");
     }
 }
