@@ -228,6 +228,83 @@ async fn a_read_does_not_go_on_in_another_object() {
     assert!(error.to_string().contains("a was replaced while it was read"), "{error}");
 }
 
+/// A store whose tags are no marks, so that it takes none for one.
+#[derive(Debug)]
+struct Unmarked {
+    memory: Arc<InMemory>,
+    tag: Option<&'static str>,
+}
+
+impl Display for Unmarked {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        f.write_str("Unmarked")
+    }
+}
+
+#[async_trait]
+impl ObjectStore for Unmarked {
+    async fn get_opts(&self, location: &Path, options: GetOptions) -> Result<GetResult> {
+        if options.if_match.is_some() {
+            return Err(Error::Precondition { path: location.to_string(), source: "no tag matches".into() });
+        }
+        let mut result = self.memory.get_opts(location, options).await?;
+        result.meta.e_tag = self.tag.map(str::to_owned);
+        Ok(result)
+    }
+
+    async fn put_opts(&self, location: &Path, payload: PutPayload, options: PutOptions) -> Result<PutResult> {
+        self.memory.put_opts(location, payload, options).await
+    }
+
+    async fn put_multipart_opts(&self, path: &Path, options: PutMultipartOptions) -> Result<Box<dyn MultipartUpload>> {
+        self.memory.put_multipart_opts(path, options).await
+    }
+
+    fn delete_stream(&self, locations: BoxStream<'static, Result<Path>>) -> BoxStream<'static, Result<Path>> {
+        self.memory.delete_stream(locations)
+    }
+
+    fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, Result<ObjectMeta>> {
+        self.memory.list(prefix)
+    }
+
+    async fn list_with_delimiter(&self, prefix: Option<&Path>) -> Result<ListResult> {
+        self.memory.list_with_delimiter(prefix).await
+    }
+
+    async fn copy_opts(&self, from: &Path, to: &Path, options: CopyOptions) -> Result<()> {
+        self.memory.copy_opts(from, to, options).await
+    }
+}
+
+#[tokio::test]
+async fn an_object_without_a_mark_is_read_anew_as_long_as_nothing_of_it_was_given() {
+    for tag in [None, Some("W/\"1\"")] {
+        let world = World::new(first(1, Fault::Broken));
+        let inner = world.faults.around(Arc::new(Unmarked { memory: Arc::clone(&world.memory), tag }), "");
+        let explainer = Explainer {
+            service: Service::Web,
+            authority: "https://example.com".to_owned(),
+            sign_in: "anonymously".to_owned(),
+            skew: Skew::default(),
+        };
+        let (limits, timer) = (Limits::default(), Arc::clone(&world.timer) as _);
+        let store = Patience::new(Around { inner, parts: None, renewal: None, explainer, limits, timer });
+        // Half of one byte is none.
+        for name in ["one", "changed"] {
+            world.memory.put(&name.into(), "1".into()).await.unwrap();
+        }
+        world.memory.put(&"many".into(), "0123456789".into()).await.unwrap();
+        assert_eq!(store.get(&"one".into()).await.unwrap().bytes().await.unwrap(), "1", "{tag:?}");
+        let reading = store.get(&"changed".into()).await.unwrap();
+        world.memory.put(&"changed".into(), "23".into()).await.unwrap();
+        let error = reading.bytes().await.unwrap_err().to_string();
+        assert!(error.contains("changed was replaced while it was read"), "{tag:?}: {error}");
+        let error = store.get(&"many".into()).await.unwrap().bytes().await.unwrap_err().to_string();
+        assert!(error.contains("the connection was reset"), "{tag:?}: {error}");
+    }
+}
+
 #[tokio::test]
 async fn a_listing_that_breaks_off_goes_on_where_it_did() {
     for service in [Service::Azure, Service::Disk] {
