@@ -148,6 +148,25 @@ async fn what_the_catalog_said_is_taken_to_be_so_for_a_moment() {
 }
 
 #[tokio::test]
+async fn a_table_that_is_located_again_and_again_is_looked_up_again() {
+    static SECONDS: AtomicUsize = AtomicUsize::new(0);
+    static START: std::sync::LazyLock<Instant> = std::sync::LazyLock::new(Instant::now);
+    let folder = tempfile::tempdir().unwrap();
+    let place = on_disk(folder.path());
+    let server = Server::catalog(move |_| place.clone(), json!({}), HOUR);
+    let mut lake = server.lake();
+    lake.unity.known_for = Duration::from_secs(5);
+    lake.unity.now = || *START + Duration::from_secs(SECONDS.load(Ordering::Relaxed) as u64);
+    let mut asked = Vec::new();
+    for _ in 0..5 {
+        lake.locate(TABLE, Access::Read).await.unwrap();
+        asked.push(server.seen().iter().filter(|seen| seen.method == "GET").count());
+        SECONDS.fetch_add(3, Ordering::Relaxed);
+    }
+    assert_eq!(asked, [1, 1, 2, 2, 3], "at 0, 6 and 12 seconds");
+}
+
+#[tokio::test]
 async fn a_table_dropped_and_created_again_is_another() {
     let (old, new) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let (before, mut after) = (on_disk(old.path()), on_disk(new.path()));
