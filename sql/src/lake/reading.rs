@@ -108,8 +108,8 @@ impl Reading {
     }
 
     /// What was read ahead of a file is not wanted any more.
-    pub(crate) fn forget(&self, path: &Path) {
-        self.held.forget(&self.authority, path);
+    pub(crate) fn leave(&self, path: &Path) {
+        self.held.leave(&self.authority, path);
     }
 
     /// The bytes of a range, and for others too if several want them.
