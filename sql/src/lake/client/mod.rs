@@ -18,6 +18,7 @@ use object_store::{ClientOptions, RetryConfig};
 use reqwest_of_stores::Certificate;
 
 use super::options::{Limits, StoreOptions};
+use super::timer::Machine;
 pub(super) use connection::Elsewhere;
 use service::Service;
 
@@ -71,7 +72,12 @@ impl Connector {
 impl HttpConnector for Connector {
     fn connect(&self, options: &ClientOptions) -> object_store::Result<HttpClient> {
         let inner = HttpClient::new(connection::connect(options, &self.certificates)?);
-        Ok(HttpClient::new(Service { inner, skew: self.skew.clone(), limits: self.limits }))
+        Ok(HttpClient::new(Service {
+            inner,
+            skew: self.skew.clone(),
+            limits: self.limits,
+            timer: Arc::new(Machine::start()),
+        }))
     }
 }
 
