@@ -206,7 +206,7 @@ impl Drop for Running {
     fn drop(&mut self) {
         for file in self.files.iter() {
             if let Some(store) = self.lake.remote(&file.store, &file.path) {
-                store.forget(&file.path);
+                store.leave(&file.path);
             }
         }
     }

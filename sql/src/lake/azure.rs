@@ -125,8 +125,8 @@ fn unsigned(url: &Url, options: &StoreOptions) -> Result<(MicrosoftAzureBuilder,
     // The endpoint of the environment, where that speaks: whoever sets it says how it is spoken to.
     let is_http = endpoint.is_some_and(|endpoint| endpoint.starts_with("http://"));
     let allows_http = options.allows_http() || is_http || is_emulator;
-    let client = client_options(options, allows_http).map_err(|message| unusable(url, message))?;
-    let (connector, skew) = Connector::new(options.limits);
+    let client = client_options(options, allows_http);
+    let (connector, skew) = Connector::new(options).map_err(|message| unusable(url, message))?;
     builder = builder.with_client_options(client).with_http_connector(connector).with_retry(no_retries());
     if let Some(endpoint) = &options.endpoint {
         builder = builder.with_endpoint(endpoint.as_str().trim_end_matches('/').to_owned());

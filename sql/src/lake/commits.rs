@@ -9,6 +9,8 @@ use object_store::{Attributes, ObjectMeta};
 
 /// Bytes of all that are kept.
 const LIMIT: u64 = 32 << 20;
+/// Commits that listings have shown and that are remembered: some megabytes.
+const LISTED: usize = 1 << 15;
 /// Larger ones are not kept.
 pub(super) const LARGEST: u64 = 4 << 20;
 
@@ -47,7 +49,7 @@ impl Commits {
     /// A listing shows a file.
     pub(super) fn list(&self, meta: &ObjectMeta) {
         if is_commit(&meta.location) {
-            self.lock().listed.insert(meta.location.clone(), meta.clone());
+            self.lock().list(meta, LISTED);
         }
     }
 
@@ -83,6 +85,19 @@ impl Commits {
         if let Some(before) = state.kept.remove(path) {
             state.bytes -= before.bytes.len() as u64;
         }
+    }
+}
+
+impl State {
+    /// Remembers what a listing shows. Of too many, those stay whose commits are kept; who reads another asks the store.
+    fn list(&mut self, meta: &ObjectMeta, limit: usize) {
+        if self.listed.len() >= limit && !self.listed.contains_key(&meta.location) {
+            self.listed.retain(|path, _| self.kept.contains_key(path));
+            if self.listed.len() >= limit {
+                *self = Self::default();
+            }
+        }
+        self.listed.insert(meta.location.clone(), meta.clone());
     }
 }
 
@@ -134,6 +149,33 @@ mod tests {
         assert!(commits.find(&path).is_some());
         commits.forget(&path);
         assert!(commits.find(&path).is_none() && commits.lock().bytes == 0);
+    }
+
+    #[test]
+    fn of_too_many_that_are_listed_those_stay_that_are_kept() {
+        let at = |number: u32| {
+            let location = Path::from(format!("t/_delta_log/{number:020}.json"));
+            ObjectMeta { location, ..meta(Some("a")) }
+        };
+        let kept = |number: u32| Commit { meta: at(number), ..commit("a") };
+        let commits = Commits::default();
+        let list = |number: u32| commits.lock().list(&at(number), 3);
+        for number in 0..3 {
+            list(number);
+        }
+        commits.keep(kept(1));
+        list(2);
+        assert_eq!(commits.lock().listed.len(), 3, "one of them is known");
+        list(3);
+        assert!(commits.find(&at(1).location).is_some());
+        assert_eq!(commits.lock().listed.len(), 2);
+        commits.keep(kept(3));
+        list(4);
+        commits.keep(kept(4));
+        list(5);
+        assert!(commits.find(&at(4).location).is_none(), "all of them are kept");
+        let state = commits.lock();
+        assert_eq!((state.listed.len(), state.bytes), (1, 0));
     }
 
     #[test]

@@ -59,8 +59,8 @@ fn unsigned(url: &Url, options: &StoreOptions) -> Result<(GoogleCloudStorageBuil
         SignIn::Environment => GoogleCloudStorageBuilder::from_env(),
         _ => GoogleCloudStorageBuilder::new(),
     };
-    let client = client_options(options, options.allows_http()).map_err(|message| unusable(url, message))?;
-    let (connector, skew) = Connector::new(options.limits);
+    let client = client_options(options, options.allows_http());
+    let (connector, skew) = Connector::new(options).map_err(|message| unusable(url, message))?;
     let mut builder = builder
         .with_bucket_name(url.host_str().unwrap_or_default())
         .with_client_options(client)

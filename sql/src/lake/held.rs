@@ -8,12 +8,15 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use bytes::Bytes;
 use futures::FutureExt;
 use futures::future::{BoxFuture, Shared};
+use object_store::Error;
 use object_store::path::Path;
 use tokio::sync::Notify;
 
-/// A request that several wait for. Whoever waits drives it, so that none hangs on another that gave up; of its failure
-/// each is told only that it happened, and asks for himself.
-pub(super) type Pending = Shared<BoxFuture<'static, Option<Bytes>>>;
+/// What a request comes to that several wait for: its failure is that of all of them.
+pub(super) type Came = Result<Bytes, Arc<Error>>;
+
+/// A request that several wait for. Whoever waits drives it, so that none hangs on another that gave up.
+pub(super) type Pending = Shared<BoxFuture<'static, Came>>;
 
 /// The bytes that are kept unless told otherwise.
 pub(super) const DEFAULT_LIMIT: u64 = 256 << 20;
@@ -60,7 +63,7 @@ impl Drop for Sharing {
         let mut state = self.0.lock();
         state.shares -= 1;
         if state.shares == 0 {
-            state.forget_seen();
+            state.forget_everything();
         }
         drop(state);
         self.0.room.notify_waiters();
@@ -115,7 +118,7 @@ impl Held {
         path: &Path,
         range: Range<u64>,
         is_ahead: bool,
-        pending: BoxFuture<'static, Option<Bytes>>,
+        pending: BoxFuture<'static, Came>,
     ) -> Option<Pending> {
         self.lock().keep((Arc::clone(authority), path.clone()), range, is_ahead, pending, self.limit)
     }
@@ -138,7 +141,7 @@ impl Held {
         path: &Path,
         range: &Range<u64>,
         is_ahead: bool,
-        request: impl FnOnce(Range<u64>) -> BoxFuture<'static, Option<Bytes>>,
+        request: impl FnOnce(Range<u64>) -> BoxFuture<'static, Came>,
     ) -> Option<(u64, Pending)> {
         let mut state = self.lock();
         let key = (Arc::clone(authority), path.clone());
@@ -165,13 +168,31 @@ impl Held {
         }
     }
 
-    /// Forgets a file, for what is read of it is over or fails; of shared bytes, nothing.
+    /// Nothing of a file is ahead of its reader any more, for what is read of it is over or fails. Shared bytes stay as long
+    /// as there is room.
+    pub(super) fn leave(&self, authority: &Arc<str>, path: &Path) {
+        let mut state = self.lock();
+        let key = (Arc::clone(authority), path.clone());
+        state.announced.remove(&key);
+        if state.shares == 0 {
+            state.remove(&key, |_| true);
+        } else {
+            state.tick += 1;
+            let tick = state.tick;
+            for block in state.files.get_mut(&key).into_iter().flatten() {
+                block.seen.get_or_insert(tick);
+            }
+        }
+        drop(state);
+        self.room.notify_waiters();
+    }
+
+    /// Forgets a file, for something else is put in its place.
     pub(super) fn forget(&self, authority: &Arc<str>, path: &Path) {
         let mut state = self.lock();
-        state.announced.remove(&(Arc::clone(authority), path.clone()));
-        if state.shares == 0 {
-            state.remove(&(Arc::clone(authority), path.clone()), |_| true);
-        }
+        let key = (Arc::clone(authority), path.clone());
+        state.announced.remove(&key);
+        state.remove(&key, |_| true);
         drop(state);
         self.room.notify_waiters();
     }
@@ -188,7 +209,7 @@ impl State {
         key: Key,
         range: Range<u64>,
         is_ahead: bool,
-        pending: BoxFuture<'static, Option<Bytes>>,
+        pending: BoxFuture<'static, Came>,
         limit: u64,
     ) -> Option<Pending> {
         let size = range.end - range.start;
@@ -214,11 +235,10 @@ impl State {
         self.bytes -= before - after;
     }
 
-    fn forget_seen(&mut self) {
-        let keys: Vec<Key> = self.files.keys().cloned().collect();
-        for key in keys {
-            self.remove(&key, |block| block.seen.is_some());
-        }
+    /// Forgets all bytes, also those that are ahead of a reader who may not come: one who comes asks for himself.
+    fn forget_everything(&mut self) {
+        self.files.clear();
+        self.bytes = 0;
     }
 
     /// Makes room by dropping what was read, longest ago first.
@@ -245,8 +265,8 @@ impl Block {
 mod tests {
     use super::*;
 
-    fn bytes(size: usize) -> BoxFuture<'static, Option<Bytes>> {
-        async move { Some(Bytes::from(vec![7; size])) }.boxed()
+    fn bytes(size: usize) -> BoxFuture<'static, Came> {
+        async move { Ok(Bytes::from(vec![7; size])) }.boxed()
     }
 
     #[tokio::test]
@@ -290,5 +310,33 @@ mod tests {
         assert!(held.find(&store, &path, &(0..1)).is_some());
         drop(two);
         assert!(held.find(&store, &path, &(0..1)).is_none() && !held.is_shared());
+    }
+
+    #[tokio::test]
+    async fn bytes_ahead_of_a_scan_that_ends_early_make_room_and_go_with_the_last_who_shares() {
+        let (held, store) = (Arc::new(Held::new(100)), Arc::from("s3://b"));
+        let [a, b, c] = ["a", "b", "c"].map(Path::from);
+        let shared = held.share();
+        assert!(held.keep(&store, &a, 0..60, true, bytes(60)).is_some());
+        held.leave(&store, &a);
+        assert!(held.find(&store, &a, &(0..1)).is_some(), "another scan may want them");
+        assert!(held.keep(&store, &b, 0..60, true, bytes(60)).is_some(), "nobody waits for them any more");
+        held.wait_for_room(40).await;
+        assert!(held.keep(&store, &c, 0..40, true, bytes(40)).is_some());
+        drop(shared);
+        let state = held.lock();
+        assert!(state.files.is_empty() && state.bytes == 0);
+    }
+
+    #[test]
+    fn what_is_replaced_is_forgotten_though_it_is_shared() {
+        let (held, store, path) = (Arc::new(Held::new(100)), Arc::from("s3://b"), Path::from("a"));
+        let _shared = held.share();
+        assert!(held.keep(&store, &path, 0..60, false, bytes(60)).is_some());
+        held.announce(&store, &path, 60..90);
+        held.forget(&store, &path);
+        assert!(held.find(&store, &path, &(0..1)).is_none());
+        assert!(held.ask_announced(&store, &path, &(60..90), false, |_| bytes(30)).is_none());
+        assert_eq!(held.lock().bytes, 0);
     }
 }

@@ -19,6 +19,7 @@ mod place;
 mod probe;
 mod provider;
 mod reading;
+mod renewed;
 mod route;
 mod rules;
 mod s3;

@@ -1,5 +1,6 @@
 //! How files are read from a store where each request takes its time: few requests, many at once.
 
+use std::error::Error as StdError;
 use std::fmt::{self, Debug, Display, Formatter};
 use std::ops::Range;
 use std::sync::Arc;
@@ -11,12 +12,12 @@ use futures::stream::{self, BoxStream};
 use futures::{FutureExt, StreamExt, TryStreamExt};
 use object_store::path::Path;
 use object_store::{
-    CopyOptions, GetOptions, GetRange, GetResult, GetResultPayload, ListResult, MultipartUpload, ObjectMeta,
+    CopyOptions, Error, GetOptions, GetRange, GetResult, GetResultPayload, ListResult, MultipartUpload, ObjectMeta,
     ObjectStore, ObjectStoreExt, PutMultipartOptions, PutOptions, PutPayload, PutResult, RenameOptions, Result,
 };
 
 use super::commits::{Commit, Commits, LARGEST, is_commit};
-use super::held::{Held, Pending};
+use super::held::{Came, Held, Pending};
 
 /// Ranges with no more between them are read at once. The clients' own limit, 1 MiB, reads whole files where a few
 /// columns of many are wanted; a gap of this size takes less time than a request.
@@ -37,19 +38,21 @@ impl Reading {
         Self { inner, authority: Arc::from(authority), held, commits: Arc::default() }
     }
 
-    /// The bytes of a range, if they are held.
-    async fn held(&self, path: &Path, range: &Range<u64>) -> Option<Bytes> {
+    /// The bytes of a range, if they are held or on their way. What was tried with all patience fails for all who wait.
+    async fn held(&self, path: &Path, range: &Range<u64>) -> Result<Option<Bytes>> {
         let found = self.held.find(&self.authority, path, range);
-        let (start, pending) = found.or_else(|| self.ask_announced(path, range, false))?;
-        let bytes = pending.await;
-        let (from, to) = (usize::try_from(range.start - start).ok()?, usize::try_from(range.end - start).ok()?);
-        match bytes.filter(|bytes| bytes.len() >= to) {
-            Some(bytes) => Some(bytes.slice(from..to)),
-            None => {
-                self.held.forget_block(&self.authority, path, start);
-                None
-            }
+        let Some((start, pending)) = found.or_else(|| self.ask_announced(path, range, false)) else {
+            return Ok(None);
+        };
+        let came = pending.await;
+        let (from, to) = (usize::try_from(range.start - start), usize::try_from(range.end - start));
+        if let (Ok(bytes), Ok(from), Ok(to)) = (&came, from, to)
+            && bytes.len() >= to
+        {
+            return Ok(Some(bytes.slice(from..to)));
         }
+        self.held.forget_block(&self.authority, path, start);
+        came.map(|_| None).map_err(|error| told(&error))
     }
 
     /// A commit of a log.
@@ -93,7 +96,7 @@ impl Reading {
     pub(crate) async fn read_ahead(&self, path: &Path, range: Range<u64>) {
         self.held.wait_for_room(range.end - range.start).await;
         if let Some((start, pending)) = self.ask_announced(path, &range, true)
-            && pending.await.is_none()
+            && pending.await.is_err()
         {
             self.held.forget_block(&self.authority, path, start);
         }
@@ -105,8 +108,8 @@ impl Reading {
     }
 
     /// What was read ahead of a file is not wanted any more.
-    pub(crate) fn forget(&self, path: &Path) {
-        self.held.forget(&self.authority, path);
+    pub(crate) fn leave(&self, path: &Path) {
+        self.held.leave(&self.authority, path);
     }
 
     /// The bytes of a range, and for others too if several want them.
@@ -114,19 +117,51 @@ impl Reading {
         if self.held.is_shared() {
             let request = request(Arc::clone(&self.inner), path.clone(), range.clone());
             if let Some(pending) = self.held.keep(&self.authority, path, range.clone(), false, request) {
-                if let Some(bytes) = pending.await {
-                    return Ok(bytes);
+                let came = pending.await;
+                if came.is_err() {
+                    self.held.forget_block(&self.authority, path, range.start);
                 }
-                self.held.forget_block(&self.authority, path, range.start);
+                return came.map_err(|error| told(&error));
             }
         }
         self.inner.get_range(path, range).await
     }
 }
 
-/// A request whose failure says nothing: who needs the bytes asks again, and gets an error of his own.
-fn request(store: Arc<dyn ObjectStore>, path: Path, range: Range<u64>) -> BoxFuture<'static, Option<Bytes>> {
-    async move { store.get_range(&path, range).await.ok() }.boxed()
+fn request(store: Arc<dyn ObjectStore>, path: Path, range: Range<u64>) -> BoxFuture<'static, Came> {
+    async move { store.get_range(&path, range).await.map_err(Arc::new) }.boxed()
+}
+
+/// A failure that others are told too: its causes are the same.
+#[derive(Debug)]
+struct Told(Arc<Error>);
+
+impl Display for Told {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        match self.0.source() {
+            Some(cause) => write!(f, "{cause}"),
+            None => write!(f, "{}", self.0),
+        }
+    }
+}
+
+impl StdError for Told {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        self.0.source()
+    }
+}
+
+/// The same error for one of those who waited.
+fn told(error: &Arc<Error>) -> Error {
+    let source = Box::new(Told(Arc::clone(error)));
+    match &**error {
+        Error::NotFound { path, .. } => Error::NotFound { path: path.clone(), source },
+        Error::Precondition { path, .. } => Error::Precondition { path: path.clone(), source },
+        Error::PermissionDenied { path, .. } => Error::PermissionDenied { path: path.clone(), source },
+        Error::Unauthenticated { path, .. } => Error::Unauthenticated { path: path.clone(), source },
+        Error::Generic { store, .. } => Error::Generic { store, source },
+        _ => Error::Generic { store: "lake", source },
+    }
 }
 
 /// Whether a file is one whose bytes are asked for in ranges.
@@ -192,7 +227,7 @@ impl ObjectStore for Reading {
         if !is_plain || !is_parquet(location) {
             return self.inner.get_opts(location, options).await;
         }
-        let bytes = match self.held(location, &range).await {
+        let bytes = match self.held(location, &range).await? {
             Some(bytes) => bytes,
             None if self.held.is_shared() => self.fetch(location, range.clone()).await?,
             None => return self.inner.get_opts(location, options).await,
@@ -216,20 +251,17 @@ impl ObjectStore for Reading {
         }
         let mut answers: Vec<Option<Bytes>> = Vec::with_capacity(ranges.len());
         for range in ranges {
-            answers.push(self.held(location, range).await);
+            answers.push(self.held(location, range).await?);
         }
         let wanted = |answers: &[Option<Bytes>]| -> Vec<usize> {
             answers.iter().enumerate().filter(|(_, answer)| answer.is_none()).map(|(index, _)| index).collect()
         };
         let missing: Vec<Range<u64>> = wanted(&answers).into_iter().map(|index| ranges[index].clone()).collect();
-        let fetched: Vec<(Range<u64>, Bytes)> =
-            stream::iter(joined(&missing))
-                .map(|range| async move {
-                    Ok::<_, object_store::Error>((range.clone(), self.fetch(location, range).await?))
-                })
-                .buffered(AT_ONCE)
-                .try_collect()
-                .await?;
+        let fetched: Vec<(Range<u64>, Bytes)> = stream::iter(joined(&missing))
+            .map(|range| async move { Ok::<_, Error>((range.clone(), self.fetch(location, range).await?)) })
+            .buffered(AT_ONCE)
+            .try_collect()
+            .await?;
         for index in wanted(&answers) {
             let range = &ranges[index];
             let of = fetched.iter().find(|(of, _)| of.start <= range.start && range.end <= of.end);
@@ -239,7 +271,7 @@ impl ObjectStore for Reading {
                 (to <= bytes.len()).then(|| bytes.slice(from..to))
             });
         }
-        let too_short = || object_store::Error::Generic {
+        let too_short = || Error::Generic {
             store: "lake",
             source: format!("{location} ended before the bytes that its footer names").into(),
         };
@@ -282,7 +314,39 @@ impl ObjectStore for Reading {
 
 #[cfg(test)]
 mod tests {
+    use object_store::memory::InMemory;
+
     use super::*;
+    use crate::lake::Layer;
+    use crate::lake::faults::{Fault, Faults};
+
+    #[tokio::test]
+    async fn a_request_that_fails_fails_for_all_who_wait_for_it_and_is_asked_for_by_none_of_them() {
+        let faults = Faults::new(|_| Some(Fault::Refused));
+        let inner = faults.around(Arc::new(InMemory::new()), "");
+        let held = Arc::new(Held::new(1000));
+        let reading = Reading::around(inner, "s3://b", Arc::clone(&held));
+        let path = Path::from("t/part.parquet");
+        let asked = || faults.counted().0;
+        let refused = |error: Error| {
+            assert!(matches!(error, Error::Unauthenticated { .. }), "{error:?}");
+            assert!(error.to_string().contains("AuthenticationFailed"), "{error}");
+        };
+        let late = async {
+            tokio::task::yield_now().await;
+            let source = "401 Unauthorized: <Code>AuthenticationFailed</Code>".into();
+            Err(Arc::new(Error::Unauthenticated { path: "t/part.parquet".to_owned(), source }))
+        };
+        assert!(held.keep(&reading.authority, &path, 0..100, true, late.boxed()).is_some());
+        let (first, second) = tokio::join!(reading.get_range(&path, 0..10), reading.get_range(&path, 10..20));
+        refused(first.unwrap_err());
+        refused(second.unwrap_err());
+        assert_eq!(asked(), 0);
+        let _shared = held.share();
+        refused(reading.get_range(&path, 0..10).await.unwrap_err());
+        refused(reading.get_ranges(&path, &[0..10]).await.unwrap_err());
+        assert_eq!(asked(), 2, "who comes later asks anew, once");
+    }
 
     #[test]
     fn close_ranges_are_one_request_and_far_ones_are_not() {

@@ -24,16 +24,22 @@ pub(super) struct Server {
 }
 
 impl Server {
-    /// A server whose clock, if it tells of one, stands at this date.
+    /// A server whose clock, if it tells of one, stands at this date. An address with a redirect is where
+    /// it leads.
     pub(super) fn start_at(
         date: Option<&'static str>,
         answer: impl Fn(&Seen) -> (u16, String) + Send + 'static,
     ) -> Self {
+        let date = date.map(|date| format!("date: {date}\r\n")).unwrap_or_default();
+        Self::start_with(format!("{date}retry-after: 0\r\n"), answer)
+    }
+
+    /// A server that says the same of itself each time.
+    pub(super) fn start_with(says: String, answer: impl Fn(&Seen) -> (u16, String) + Send + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let url = Url::parse(&format!("http://{}", listener.local_addr().unwrap())).unwrap();
         let seen = Arc::new(Mutex::new(Vec::new()));
         let record = Arc::clone(&seen);
-        let date = date.map(|date| format!("date: {date}\r\n")).unwrap_or_default();
         std::thread::spawn(move || {
             for stream in listener.incoming() {
                 let mut stream = stream.unwrap();
@@ -58,11 +64,16 @@ impl Server {
                 record.lock().unwrap().push(request.clone());
                 let (status, text) = answer(&request);
                 let length = text.len();
+                let is_address = ["/", "http"].iter().any(|start| text.starts_with(start));
+                let leads = match status {
+                    300..400 if is_address => format!("location: {text}\r\n"),
+                    _ => String::new(),
+                };
                 let tag = if request.method == "PUT" { "etag: \"1\"\r\n" } else { "" };
-                let head = format!("HTTP/1.1 {status} X\r\ncontent-length: {length}\r\n{date}{tag}");
+                let head = format!("HTTP/1.1 {status} X\r\ncontent-length: {length}\r\n{says}{leads}{tag}");
                 // What is asked for by its head alone has no body.
                 let text = if request.method == "HEAD" { "" } else { &text };
-                let answer = format!("{head}connection: close\r\nretry-after: 0\r\n\r\n{text}");
+                let answer = format!("{head}connection: close\r\n\r\n{text}");
                 // Who asked may be gone.
                 stream.write_all(answer.as_bytes()).ok();
             }

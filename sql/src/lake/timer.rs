@@ -35,3 +35,29 @@ impl Timer for Machine {
         tokio::time::sleep(time).await;
     }
 }
+
+/// Time that stands where a test puts it.
+#[cfg(test)]
+#[derive(Debug, Default)]
+pub(super) struct Hand(tokio::sync::watch::Sender<Duration>);
+
+#[cfg(test)]
+impl Hand {
+    /// So much time passes.
+    pub(super) fn turn(&self, time: Duration) {
+        self.0.send_modify(|now| *now += time);
+    }
+}
+
+#[cfg(test)]
+#[async_trait]
+impl Timer for Hand {
+    fn now(&self) -> Duration {
+        *self.0.borrow()
+    }
+
+    async fn sleep(&self, time: Duration) {
+        let end = self.now() + time;
+        self.0.subscribe().wait_for(|now| *now >= end).await.ok();
+    }
+}

@@ -15,8 +15,8 @@ pub(super) fn open(url: &Url, options: &StoreOptions) -> Result<Opened> {
     if !matches!(options.sign_in, SignIn::Environment | SignIn::Anonymous) {
         return Err(unusable(url, "nobody signs in to a web server; leave the credential out of its [store] block"));
     }
-    let client = client_options(options, url.scheme() == "http").map_err(|message| unusable(url, message))?;
-    let (connector, skew) = Connector::new(options.limits);
+    let client = client_options(options, url.scheme() == "http");
+    let (connector, skew) = Connector::new(options).map_err(|message| unusable(url, message))?;
     let store = HttpBuilder::new()
         .with_url(&url[..url::Position::BeforePath])
         .with_client_options(client)

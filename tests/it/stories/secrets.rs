@@ -6,7 +6,7 @@ use std::fs;
 use base64::Engine;
 use base64::alphabet;
 use base64::engine::general_purpose::{GeneralPurpose, NO_PAD};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::{day, starttls};
 use crate::support_block::{Block, Service};
@@ -245,6 +245,28 @@ fn in_store(service: Service) {
         let bytes = fs::read(&path).unwrap();
         assert_silent(&String::from_utf8_lossy(&bytes), std::slice::from_ref(&secret), &path.display().to_string());
     }
+}
+
+#[test]
+fn the_process_of_an_aws_profile_is_asked_once_and_what_it_says_shows_nowhere() {
+    let Some(block) = Block::new(Service::S3) else { return };
+    let mut place = Place::new();
+    place.delta("t", &day(1, 1.0));
+    let key = json!({ "Version": 1, "AccessKeyId": block.text_of("access_key_id"), "SecretAccessKey": block.secret });
+    let (process, asked) = (place.path("sign-in.sh"), place.path("asked"));
+    fs::write(&process, format!("echo asked >> {}\necho '{key}'\n", asked.display())).unwrap();
+    let profile = format!("[profile lake]\nregion = us-east-1\ncredential_process = sh {}\n", process.display());
+    fs::write(place.path("aws.config"), profile).unwrap();
+    place.set("AWS_CONFIG_FILE", &place.at("aws.config"));
+    place.set("RUST_LOG", "trace");
+    let there = format!("{}secrets-{}/of-profile", block.url, std::process::id());
+    let secret = block.secret.clone();
+    let block = ["region", "access_key_id", "secret_access_key"].into_iter().fold(block, Block::without);
+    let monitor = format!("[monitor.m]\ntable = \"~/t\"\noutput = \"{there}\"\n[monitor.m.snapshot]\n");
+    place.configure(&(monitor + &block.with("profile", "lake").to_string()));
+    let ran = place.limno(&["run"]).fine();
+    assert_silent_at_trace(&ran, &[secret]);
+    assert_eq!(fs::read_to_string(asked).unwrap(), "asked\n", "not for each request");
 }
 
 #[test]

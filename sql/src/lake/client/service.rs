@@ -1,10 +1,12 @@
 //! One request, and what its answer means for whoever may send it again.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
 use futures::StreamExt;
+use futures::future::{Either, select};
 use http::StatusCode;
 use object_store::client::{
     HttpClient, HttpError, HttpErrorKind, HttpRequest, HttpResponse, HttpResponseBody, HttpService,
@@ -12,6 +14,7 @@ use object_store::client::{
 
 use super::body::{Moving, stood_still};
 use super::{Limits, Skew, Transient, retry_after};
+use crate::lake::timer::Timer;
 use crate::secret::redact;
 
 /// Sends requests; notes the time of answers; ends what stands still.
@@ -20,6 +23,7 @@ pub(super) struct Service {
     pub(super) inner: HttpClient,
     pub(super) skew: Skew,
     pub(super) limits: Limits,
+    pub(super) timer: Arc<dyn Timer>,
 }
 
 /// Slower than this, in bytes a second, an upload is taken to stand still.
@@ -33,11 +37,14 @@ impl HttpService for Service {
         // The answer comes when all that is sent has arrived.
         let sending = Duration::from_secs(request.body().content_length() as u64 / SLOWEST_UPLOAD);
         let patience = self.limits.timeout.saturating_add(sending);
-        let answer = tokio::time::timeout(patience, self.inner.execute(request)).await;
-        let response = answer.map_err(|_| stood_still(patience))??;
+        let answer = std::pin::pin!(self.inner.execute(request));
+        let response = match select(answer, self.timer.sleep(patience)).await {
+            Either::Left((answer, _)) => answer?,
+            Either::Right(_) => return Err(stood_still(patience)),
+        };
         self.skew.note(response.headers());
         let (parts, body) = response.into_parts();
-        let body = HttpResponseBody::new(Moving::new(body, self.limits.timeout));
+        let body = HttpResponseBody::new(Moving::new(body, self.limits.timeout, Arc::clone(&self.timer)));
         if !may_pass(parts.status) {
             return Ok(HttpResponse::from_parts(parts, body));
         }
@@ -86,7 +93,41 @@ async fn beginning(body: HttpResponseBody) -> String {
 
 #[cfg(test)]
 mod tests {
+    use futures::FutureExt;
+
     use super::*;
+    use crate::lake::timer::Hand;
+    use crate::lake::trouble::cause;
+
+    /// Answers nothing.
+    #[derive(Debug)]
+    struct Silent;
+
+    #[async_trait]
+    impl HttpService for Silent {
+        async fn call(&self, _: HttpRequest) -> Result<HttpResponse, HttpError> {
+            std::future::pending().await
+        }
+    }
+
+    #[test]
+    fn a_request_that_is_not_answered_ends_later_the_more_it_sends() {
+        let limits = Limits::default();
+        for (sent, seconds) in [(0, 30), (10 * SLOWEST_UPLOAD, 40)] {
+            let timer = Arc::new(Hand::default());
+            let inner = HttpClient::new(Silent);
+            let service = Service { inner, skew: Skew::default(), limits, timer: Arc::clone(&timer) as _ };
+            let body = vec![0; usize::try_from(sent).unwrap()];
+            let mut call = service.call(http::Request::put("http://x/").body(body.into()).unwrap());
+            assert!(call.as_mut().now_or_never().is_none());
+            timer.turn(Duration::from_secs(seconds - 1));
+            assert!(call.as_mut().now_or_never().is_none());
+            timer.turn(Duration::from_secs(1));
+            let error = call.as_mut().now_or_never().unwrap().unwrap_err();
+            let what = format!("nothing came for {seconds}.0 s");
+            assert_eq!(cause(&error), Some(&Transient { what, after: None }), "{error:?}");
+        }
+    }
 
     #[test]
     fn throttling_and_faults_of_the_service_pass_and_refusals_do_not() {

@@ -74,7 +74,7 @@ impl Patience {
 
 impl Core {
     fn tries(&self) -> Tries {
-        Tries::start(self.limits, self.timer.as_ref())
+        Tries::new(self.limits)
     }
 
     /// One try, when it is its turn.
@@ -97,8 +97,8 @@ impl Core {
         }
         let verdict = verdict(&error);
         let Some(pause) = tries.pause(verdict, self.timer.as_ref()) else {
-            let spent = (verdict != tries::Verdict::Final).then(|| (tries.failed(), tries.spent(self.timer.as_ref())));
-            return Err(self.explainer.explain(error, access, path, spent));
+            let tried = (verdict != tries::Verdict::Final).then(|| tries.tried(self.timer.as_ref()));
+            return Err(self.explainer.explain(error, access, path, tried));
         };
         tracing::debug!(
             store = self.explainer.authority,

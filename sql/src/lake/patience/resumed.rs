@@ -1,6 +1,7 @@
 //! What is read or listed piece by piece goes on where it broke off.
 
 use std::collections::HashSet;
+use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -22,14 +23,16 @@ pub(super) async fn get(core: &Arc<Core>, path: &Path, options: GetOptions) -> R
             let broken = Reading {
                 core: Arc::clone(core),
                 path: path.clone(),
-                // What it goes on with is the same object, or an error.
+                // What it goes on with is the same object, or an error. A weak tag is no match for any (RFC 9110, 13.1.1).
                 same: GetOptions {
-                    if_match: result.meta.e_tag.clone(),
-                    version: result.meta.version.clone().or(options.version),
+                    if_match: result.meta.e_tag.clone().filter(|tag| !tag.starts_with("W/")),
+                    version: result.meta.version.clone().or_else(|| options.version.clone()),
                     ..GetOptions::default()
                 },
+                first: options,
+                meta: result.meta.clone(),
+                range: result.range.clone(),
                 next: result.range.start,
-                end: result.range.end,
                 tries: core.tries(),
                 stream,
             };
@@ -44,11 +47,15 @@ pub(super) async fn get(core: &Arc<Core>, path: &Path, options: GetOptions) -> R
 struct Reading {
     core: Arc<Core>,
     path: Path,
+    /// Asks for nothing else than the object that was begun, where it has a mark.
     same: GetOptions,
+    /// What was asked for at first, and what came.
+    first: GetOptions,
+    meta: ObjectMeta,
+    range: Range<u64>,
     /// The first byte that has not come yet.
     next: u64,
-    end: u64,
-    /// Since the last byte that came.
+    /// Of what comes after the last byte that came.
     tries: Tries,
     stream: BoxStream<'static, Result<Bytes>>,
 }
@@ -73,18 +80,21 @@ impl Reading {
                 Ok(None) => return Ok(None),
                 Err(error) => error,
             };
-            // Without a tag or a version, what is there now may be another object.
+            // Without a tag or a version, what is there now may be another object; that matters once some of it was given.
             let is_marked = self.same.if_match.is_some() || self.same.version.is_some();
-            if !is_marked || self.next >= self.end {
+            let options = if is_marked && self.next < self.range.end {
+                GetOptions { range: Some(GetRange::Bounded(self.next..self.range.end)), ..self.same.clone() }
+            } else if self.next == self.range.start {
+                self.first.clone()
+            } else {
                 return Err(self.core.explainer.explain(error, Access::Read, &self.path, None));
-            }
+            };
             self.core.wait(&mut self.tries, error, Access::Read, &self.path).await?;
-            let options = GetOptions { range: Some(GetRange::Bounded(self.next..self.end)), ..self.same.clone() };
             let (core, path) = (&self.core, &self.path);
             let rest = core.again(Access::Read, path, || core.inner.get_opts(path, options.clone())).await;
             self.stream = match rest {
-                Ok(rest) => rest.into_stream(),
-                Err(Error::Precondition { .. } | Error::NotFound { .. }) => {
+                Ok(rest) if is_marked || self.is_begun_by(&rest) => rest.into_stream(),
+                Ok(_) | Err(Error::Precondition { .. } | Error::NotFound { .. }) => {
                     return Err(Error::Generic {
                         store: "lake",
                         source: format!("{} was replaced while it was read", self.path).into(),
@@ -93,6 +103,12 @@ impl Reading {
                 Err(error) => return Err(error),
             };
         }
+    }
+
+    /// Whether an answer is as the first one, whose size and tag the reader knows.
+    fn is_begun_by(&self, again: &GetResult) -> bool {
+        let of = |meta: &ObjectMeta| (meta.size, meta.e_tag.clone(), meta.last_modified);
+        of(&again.meta) == of(&self.meta) && again.range == self.range
     }
 }
 

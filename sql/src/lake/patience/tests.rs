@@ -111,6 +111,35 @@ async fn patience_ends_with_its_budget_and_says_so() {
 }
 
 #[tokio::test]
+async fn a_service_that_asks_for_longer_than_there_is_patience_is_not_waited_for() {
+    let budget = Limits::default().retry_budget;
+    for (asked, slept) in [(budget, vec![budget]), (budget + Duration::from_secs(1), vec![])] {
+        let world = World::new(first(1, Fault::Throttled(asked)));
+        world.memory.put(&"a".into(), "hello".into()).await.unwrap();
+        let read = world.store.get(&"a".into()).await;
+        assert_eq!((world.slept(), read.is_ok()), (slept.clone(), !slept.is_empty()));
+        if let Err(error) = read {
+            let message = &trouble_in(&error).unwrap().message;
+            assert!(message.contains("1 times within 0 s, and asks to be left alone for 181 s ("), "{message}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn whoever_takes_his_time_with_what_was_read_has_all_patience_left() {
+    let world = World::new(first(1, Fault::Broken));
+    let text = "0123456789".repeat(1000);
+    world.memory.put(&"a".into(), text.clone().into()).await.unwrap();
+    let mut stream = world.store.get(&"a".into()).await.unwrap().into_stream();
+    let mut read = stream.try_next().await.unwrap().unwrap().to_vec();
+    world.timer.sleep(Duration::from_secs(3600)).await;
+    while let Some(bytes) = stream.try_next().await.unwrap() {
+        read.extend_from_slice(&bytes);
+    }
+    assert_eq!(read, text.as_bytes());
+}
+
+#[tokio::test]
 async fn what_will_not_pass_is_not_tried_again() {
     let world = World::new(|request| (request.path.as_ref() == "secret").then_some(Fault::Refused));
     assert!(matches!(world.store.get(&"none".into()).await.unwrap_err(), Error::NotFound { .. }));
@@ -199,6 +228,83 @@ async fn a_read_does_not_go_on_in_another_object() {
     assert!(error.to_string().contains("a was replaced while it was read"), "{error}");
 }
 
+/// A store whose tags are no marks, so that it takes none for one.
+#[derive(Debug)]
+struct Unmarked {
+    memory: Arc<InMemory>,
+    tag: Option<&'static str>,
+}
+
+impl Display for Unmarked {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        f.write_str("Unmarked")
+    }
+}
+
+#[async_trait]
+impl ObjectStore for Unmarked {
+    async fn get_opts(&self, location: &Path, options: GetOptions) -> Result<GetResult> {
+        if options.if_match.is_some() {
+            return Err(Error::Precondition { path: location.to_string(), source: "no tag matches".into() });
+        }
+        let mut result = self.memory.get_opts(location, options).await?;
+        result.meta.e_tag = self.tag.map(str::to_owned);
+        Ok(result)
+    }
+
+    async fn put_opts(&self, location: &Path, payload: PutPayload, options: PutOptions) -> Result<PutResult> {
+        self.memory.put_opts(location, payload, options).await
+    }
+
+    async fn put_multipart_opts(&self, path: &Path, options: PutMultipartOptions) -> Result<Box<dyn MultipartUpload>> {
+        self.memory.put_multipart_opts(path, options).await
+    }
+
+    fn delete_stream(&self, locations: BoxStream<'static, Result<Path>>) -> BoxStream<'static, Result<Path>> {
+        self.memory.delete_stream(locations)
+    }
+
+    fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, Result<ObjectMeta>> {
+        self.memory.list(prefix)
+    }
+
+    async fn list_with_delimiter(&self, prefix: Option<&Path>) -> Result<ListResult> {
+        self.memory.list_with_delimiter(prefix).await
+    }
+
+    async fn copy_opts(&self, from: &Path, to: &Path, options: CopyOptions) -> Result<()> {
+        self.memory.copy_opts(from, to, options).await
+    }
+}
+
+#[tokio::test]
+async fn an_object_without_a_mark_is_read_anew_as_long_as_nothing_of_it_was_given() {
+    for tag in [None, Some("W/\"1\"")] {
+        let world = World::new(first(1, Fault::Broken));
+        let inner = world.faults.around(Arc::new(Unmarked { memory: Arc::clone(&world.memory), tag }), "");
+        let explainer = Explainer {
+            service: Service::Web,
+            authority: "https://example.com".to_owned(),
+            sign_in: "anonymously".to_owned(),
+            skew: Skew::default(),
+        };
+        let (limits, timer) = (Limits::default(), Arc::clone(&world.timer) as _);
+        let store = Patience::new(Around { inner, parts: None, renewal: None, explainer, limits, timer });
+        // Half of one byte is none.
+        for name in ["one", "changed"] {
+            world.memory.put(&name.into(), "1".into()).await.unwrap();
+        }
+        world.memory.put(&"many".into(), "0123456789".into()).await.unwrap();
+        assert_eq!(store.get(&"one".into()).await.unwrap().bytes().await.unwrap(), "1", "{tag:?}");
+        let reading = store.get(&"changed".into()).await.unwrap();
+        world.memory.put(&"changed".into(), "23".into()).await.unwrap();
+        let error = reading.bytes().await.unwrap_err().to_string();
+        assert!(error.contains("changed was replaced while it was read"), "{tag:?}: {error}");
+        let error = store.get(&"many".into()).await.unwrap().bytes().await.unwrap_err().to_string();
+        assert!(error.contains("the connection was reset"), "{tag:?}: {error}");
+    }
+}
+
 #[tokio::test]
 async fn a_listing_that_breaks_off_goes_on_where_it_did() {
     for service in [Service::Azure, Service::Disk] {
@@ -269,6 +375,8 @@ struct Parts {
     memory: InMemory,
     /// Whether what went wrong was done all the same.
     is_done: bool,
+    /// In whose words an upload is gone.
+    service: Service,
     tried: Mutex<Vec<String>>,
 }
 
@@ -281,11 +389,15 @@ impl Parts {
             is_first
         };
         if !is_first {
-            // As S3 says it of an upload that is completed.
             return request.await.map_err(|error| match error {
-                Error::Generic { source, .. } if source.to_string().contains("not found") => {
-                    Error::NotFound { path: what, source }
-                }
+                Error::Generic { source, .. } if source.to_string().contains("not found") => match self.service {
+                    Service::Azure => Error::Generic {
+                        store: "parts",
+                        source: "Server returned non-2xx status code: 400 Bad Request: <Code>InvalidBlockList</Code>"
+                            .into(),
+                    },
+                    _ => Error::NotFound { path: what, source },
+                },
                 error => error,
             });
         }
@@ -329,17 +441,17 @@ impl MultipartStore for Parts {
 
 #[tokio::test]
 async fn each_part_of_an_upload_is_sent_again() {
-    for is_done in [false, true] {
+    for (is_done, service) in [(false, Service::S3), (true, Service::S3), (true, Service::Azure)] {
         let world = World::new(|_| None);
         let memory = InMemory::clone(&world.memory);
-        let parts = Arc::new(Parts { memory, is_done, tried: Mutex::default() });
+        let parts = Arc::new(Parts { memory, is_done, service, tried: Mutex::default() });
         let Patience(core) = &world.store;
         let around = Around {
             inner: Arc::clone(&core.inner),
             parts: Some(Arc::clone(&parts) as _),
             renewal: None,
             explainer: Explainer {
-                service: Service::S3,
+                service,
                 authority: "s3://b".to_owned(),
                 sign_in: "nobody".to_owned(),
                 skew: Skew::default(),
@@ -353,7 +465,7 @@ async fn each_part_of_an_upload_is_sent_again() {
             upload.put_part(part.into()).await.unwrap();
         }
         upload.complete().await.unwrap();
-        assert_eq!(world.bytes("big").await, b"onetwothree", "{is_done}");
+        assert_eq!(world.bytes("big").await, b"onetwothree", "{is_done} {service:?}");
         assert_eq!(parts.tried.lock().unwrap().len(), 10, "each request twice, {is_done}");
     }
 }

@@ -1,16 +1,15 @@
 //! Which failures are worth another try, when, and until when.
 
-use std::error::Error as StdError;
 use std::time::Duration;
 
 use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
 use object_store::Error;
 use object_store::client::{HttpError, HttpErrorKind};
 
-use crate::lake::client::Transient;
+use crate::lake::client::{Elsewhere, Transient};
 use crate::lake::options::Limits;
 use crate::lake::timer::Timer;
-use crate::lake::trouble::whole;
+use crate::lake::trouble::{Tried, cause, whole};
 
 /// What may become of the same request if it is sent again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,19 +41,14 @@ pub(super) fn verdict(error: &Error) -> Verdict {
     ) {
         return Verdict::Final;
     }
-    let mut cause: Option<&(dyn StdError + 'static)> = Some(error);
-    while let Some(error) = cause {
-        if let Some(transient) = error.downcast_ref::<Transient>() {
-            return Verdict::Again(transient.after);
-        }
-        cause = error.source();
+    if let Some(transient) = cause::<Transient>(error) {
+        return Verdict::Again(transient.after);
     }
-    let mut cause: Option<&(dyn StdError + 'static)> = Some(error);
-    while let Some(error) = cause {
-        if let Some(error) = error.downcast_ref::<HttpError>() {
-            return of_connection(error);
-        }
-        cause = error.source();
+    if cause::<Elsewhere>(error).is_some() {
+        return Verdict::Final;
+    }
+    if let Some(error) = cause::<HttpError>(error) {
+        return of_connection(error);
     }
     // S3 answers some requests with "200 OK" before it knows whether they succeed.
     let text = error.to_string();
@@ -84,32 +78,38 @@ fn of_connection(error: &HttpError) -> Verdict {
 pub(super) struct Tries {
     backoff: ExponentialBackoff,
     budget: Duration,
-    start: Duration,
+    /// When the first failed: whoever takes his time before that has tried nothing again.
+    since: Option<Duration>,
     /// How many have failed.
     failed: u32,
+    /// How long the service asked to be left alone, if that is longer than it may be tried.
+    asked: Option<Duration>,
 }
 
 impl Tries {
-    pub(super) fn start(limits: Limits, timer: &dyn Timer) -> Self {
+    pub(super) fn new(limits: Limits) -> Self {
         let backoff = ExponentialBuilder::default()
             .with_jitter()
             .with_min_delay(limits.first_pause)
             .with_max_delay(LONGEST_PAUSE)
             .without_max_times()
             .build();
-        Self { backoff, budget: limits.retry_budget, start: timer.now(), failed: 0 }
+        Self { backoff, budget: limits.retry_budget, since: None, failed: 0, asked: None }
     }
 
     /// How long to wait before another try; `None` if there shall be none.
     pub(super) fn pause(&mut self, verdict: Verdict, timer: &dyn Timer) -> Option<Duration> {
         self.failed += 1;
+        self.since.get_or_insert_with(|| timer.now());
         let (asked, budget) = match verdict {
             Verdict::Final => return None,
             Verdict::Again(asked) => (asked, self.budget),
             Verdict::Briefly => (None, self.budget.min(BRIEFLY)),
         };
+        let left = budget.saturating_sub(self.spent(timer));
+        self.asked = asked.filter(|asked| *asked > left);
         let pause = self.backoff.next().unwrap_or(LONGEST_PAUSE).max(asked.unwrap_or_default());
-        (self.spent(timer) + pause <= budget).then_some(pause)
+        (pause <= left).then_some(pause)
     }
 
     /// How often it was tried in vain.
@@ -117,8 +117,13 @@ impl Tries {
         self.failed
     }
 
-    /// Time since the first try.
-    pub(super) fn spent(&self, timer: &dyn Timer) -> Duration {
-        timer.now().saturating_sub(self.start)
+    /// What became of them, for messages.
+    pub(super) fn tried(&self, timer: &dyn Timer) -> Tried {
+        Tried { times: self.failed, time: self.spent(timer), asked: self.asked }
+    }
+
+    /// Time since the first failed.
+    fn spent(&self, timer: &dyn Timer) -> Duration {
+        self.since.map_or(Duration::ZERO, |since| timer.now().saturating_sub(since))
     }
 }

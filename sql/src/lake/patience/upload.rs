@@ -12,6 +12,7 @@ use object_store::{
 };
 
 use super::Core;
+use super::tries::{Verdict, verdict};
 use crate::lake::trouble::Access;
 
 /// Starts an upload.
@@ -87,16 +88,16 @@ impl MultipartUpload for Upload {
                 Ok(done) => return Ok(done),
                 Err(error) => error,
             };
-            // An upload that is gone after a try whose answer got lost is complete. Names of data files are made up at
-            // random, so a file of this name and size is this one.
-            if tries.failed() > 0 && matches!(error, Error::NotFound { .. }) {
-                match core.again(Access::Read, path, || core.inner.head(path)).await {
-                    Ok(meta) if meta.size == self.bytes => {
-                        return Ok(PutResult { e_tag: meta.e_tag, version: meta.version });
-                    }
-                    Ok(_) | Err(Error::NotFound { .. }) => {}
-                    Err(error) => return Err(error),
-                }
+            // After a try whose answer got lost, what is complete is refused in words of its own: to S3 the upload is gone
+            // (404), to Azure its blocks are (400, InvalidBlockList). Names of data files are made up at random, so a file
+            // of this name and size is this one.
+            if tries.failed() > 0
+                && verdict(&error) == Verdict::Final
+                && let Ok(meta) = core.again(Access::Read, path, || core.inner.head(path)).await
+                && meta.size == self.bytes
+            {
+                tracing::debug!(store = core.explainer.authority, %path, "an earlier try had been done");
+                return Ok(PutResult { e_tag: meta.e_tag, version: meta.version });
             }
             core.wait(&mut tries, error, Access::Write, path).await?;
         }

@@ -21,7 +21,7 @@ use std::time::Duration;
 
 use object_store::path::Path;
 
-use super::client::Skew;
+use super::client::{Elsewhere, Skew};
 use super::location::{Service, container_word, shown};
 use crate::secret::redact;
 
@@ -124,12 +124,25 @@ impl Finding {
     }
 }
 
-/// A request that failed as often, in such a time, for this reason at last.
-fn unavailable((times, time): (u32, Duration), reason: Option<String>) -> Finding {
+/// A request that was tried until there was no patience left.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Tried {
+    /// How often it failed.
+    pub(super) times: u32,
+    /// How long after the first failure the last one came.
+    pub(super) time: Duration,
+    /// How long the service asks to be left alone, if that is longer than it is tried.
+    pub(super) asked: Option<Duration>,
+}
+
+/// A request that failed as often, for this reason at last.
+fn unavailable(tried: Tried, reason: Option<String>) -> Finding {
     let reason = reason.map(|reason| format!(": {reason}")).unwrap_or_default();
+    let Tried { times, time, asked } = tried;
+    let asks = asked.map(|asked| format!(", and asks to be left alone for {} s", asked.as_secs())).unwrap_or_default();
     Finding::new(
         TroubleKind::Unavailable,
-        format!("the service fails, {times} times within {:.0} s{reason}", time.as_secs_f64()),
+        format!("the service fails, {times} times within {:.0} s{asks}{reason}", time.as_secs_f64()),
         "try again later; retry_budget of the [store] block says how long it is tried",
     )
 }
@@ -157,7 +170,7 @@ impl Explainer {
         error: object_store::Error,
         access: Access,
         path: &Path,
-        tried: Option<(u32, Duration)>,
+        tried: Option<Tried>,
     ) -> object_store::Error {
         use object_store::Error;
         if self.service == Service::Disk || trouble_in(&error).is_some() {
@@ -191,6 +204,9 @@ impl Explainer {
 
     fn find(&self, error: &object_store::Error, answer: &Answer, text: &str, access: Access) -> Option<Finding> {
         let case = self.case(answer, access);
+        if let Some(elsewhere) = cause::<Elsewhere>(error) {
+            return Some(unreachable::of_redirect(elsewhere));
+        }
         let is_not_implemented = matches!(error, object_store::Error::NotImplemented { .. });
         if is_not_implemented && ["ConditionalPut", "conditional", "put_opts"].iter().any(|word| text.contains(word)) {
             return Some(Finding::new(
@@ -311,10 +327,15 @@ impl Case<'_> {
 /// The trouble somewhere among an error and its causes.
 #[must_use]
 pub fn trouble_in<'a>(error: &'a (dyn StdError + 'static)) -> Option<&'a Trouble> {
+    cause(error)
+}
+
+/// The error of a kind somewhere among an error and its causes.
+pub(super) fn cause<'a, E: StdError + 'static>(error: &'a (dyn StdError + 'static)) -> Option<&'a E> {
     let mut cause = Some(error);
     while let Some(error) = cause {
-        if let Some(trouble) = error.downcast_ref::<Trouble>() {
-            return Some(trouble);
+        if let Some(found) = error.downcast_ref() {
+            return Some(found);
         }
         cause = error.source();
     }

@@ -611,3 +611,25 @@ async fn a_host_that_takes_no_connection_is_named() {
         )
     );
 }
+
+#[tokio::test]
+async fn a_service_that_sends_us_on_to_another_host_is_named_and_not_asked_again() {
+    let other = Server::start_at(None, |_| (200, String::new()));
+    let to = other.url.to_string();
+    let server = Server::start_at(None, move |_| (307, to.clone()));
+    let (mut options, url) = store("key", &server.url);
+    options.limits.retry_budget = Duration::from_secs(60);
+    let lake = Lake::new(LakeOptions { stores: vec![options], ..LakeOptions::default() }).unwrap();
+    let place = lake.locate(&format!("{url}/t"), Read).await.unwrap();
+    let error = place.store().get(place.path()).await.unwrap_err();
+    let trouble = trouble_in(&error).unwrap_or_else(|| panic!("{error:?}"));
+    let [from, to] = [&server.url, &other.url].map(|url| url.as_str().trim_end_matches('/'));
+    assert_eq!(
+        trouble.message,
+        format!(
+            "cannot read {url}/t: {from} redirects to {to}, another host, to which nothing is sent\n  hint: if that is where \
+             it is, write the address there, or the endpoint or region of the [store] block"
+        )
+    );
+    assert_eq!((trouble.kind, server.seen().len(), other.seen().len()), (TroubleKind::Unreachable, 1, 0));
+}

@@ -1,6 +1,17 @@
 //! Nobody was reached who could answer.
 
 use super::{Case, Finding, TroubleKind};
+use crate::lake::client::Elsewhere;
+
+/// Those who answered send us on.
+pub(super) fn of_redirect(elsewhere: &Elsewhere) -> Finding {
+    let Elsewhere { from, to } = elsewhere;
+    Finding::new(
+        TroubleKind::Unreachable,
+        format!("{from} redirects to {to}, another host, to which nothing is sent"),
+        "if that is where it is, write the address there, or the endpoint or region of the [store] block",
+    )
+}
 
 pub(super) fn find(case: &Case<'_>, text: &str) -> Option<Finding> {
     if case.answer.status.is_some() {

@@ -1,6 +1,7 @@
 //! What a catalog answers, read with patience: whatever may be missing, null or of a kind that came later is.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use serde::Deserialize;
 use serde_json::Value;
@@ -100,13 +101,15 @@ pub(super) struct Refusal {
     /// Its word for it, with the reasons among the details; empty if it has none.
     pub(super) code: String,
     pub(super) message: String,
+    /// How long it asks to be left alone, if that is longer than it is asked again.
+    pub(super) asks: Option<Duration>,
 }
 
 impl Refusal {
     /// Reads an answer that is no success. Catalogs, Databricks and OAuth endpoints each have a spelling of their own.
     pub(super) fn of(status: u16, body: &[u8]) -> Self {
         let Ok(answer) = serde_json::from_slice::<Value>(body) else {
-            return Self { status, code: String::new(), message: String::new() };
+            return Self { status, code: String::new(), message: String::new(), asks: None };
         };
         let text = |names: &[&str]| {
             let found = names.iter().find_map(|name| match answer.get(name)? {
@@ -127,7 +130,7 @@ impl Refusal {
         let message = text(&["message", "error_description"]);
         // One line: descriptions of Entra end with lines of ids.
         let message = message.lines().next().unwrap_or_default().trim().to_owned();
-        Self { status, code: code.trim().to_owned(), message }
+        Self { status, code: code.trim().to_owned(), message, asks: None }
     }
 
     /// Whether its code or message holds one of these words, in any case.

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue, USER_AGENT};
 use http::{Method, Request};
-use object_store::client::{HttpClient, HttpConnector, HttpError, HttpErrorKind, HttpRequestBody, ReqwestConnector};
+use object_store::client::{HttpClient, HttpError, HttpErrorKind, HttpRequestBody};
 use serde::de::DeserializeOwned;
 use serde_json::json;
 use url::Url;
@@ -15,9 +15,9 @@ use url::Url;
 use super::answers::{Credentials, Refusal, TableInfo, TablePage};
 use super::name::TableName;
 use super::sign_in::Signer;
-use crate::lake::client::{client_options, retry_after, time_of};
+use crate::lake::client::{Elsewhere, retry_after, small_client, time_of};
 use crate::lake::options::{Limits, StoreOptions};
-use crate::lake::trouble::whole;
+use crate::lake::trouble::{cause, whole};
 use crate::secret::redact;
 
 /// What a request came to that did not succeed.
@@ -219,10 +219,7 @@ const BRIEFLY: Duration = Duration::from_secs(3);
 impl Http {
     /// A client; the error is a message.
     pub(super) fn new(options: &StoreOptions, allows_http: bool) -> Result<Self, String> {
-        // Answers are small, so that one which is not there in time does not come.
-        let client_options = client_options(options, allows_http)?.with_timeout(options.limits.timeout);
-        let client = ReqwestConnector::default().connect(&client_options).map_err(|error| error.to_string())?;
-        Ok(Self { client, limits: options.limits })
+        Ok(Self { client: small_client(options, allows_http)?, limits: options.limits })
     }
 
     /// Sends a request until it succeeds, is refused for good, or there is no patience left.
@@ -246,7 +243,8 @@ impl Http {
             .when(|tried: &Tried| match tried.retry {
                 Retry::Never => false,
                 Retry::Briefly => start.elapsed() < BRIEFLY,
-                Retry::Soon | Retry::After(_) => start.elapsed() < self.limits.retry_budget,
+                Retry::Soon => start.elapsed() < self.limits.retry_budget,
+                Retry::After(wait) => start.elapsed().saturating_add(wait) <= self.limits.retry_budget,
             })
             .adjust(|tried, delay| match tried.retry {
                 Retry::After(wait) => delay.map(|delay| delay.max(wait)),
@@ -255,7 +253,13 @@ impl Http {
             .notify(|tried, delay| {
                 tracing::debug!(host = url.host_str(), failure = ?tried.failure, ?delay, "a catalog is asked again");
             });
-        tried.await.map_err(|tried| tried.failure)
+        tried.await.map_err(|tried| match tried {
+            Tried { failure: Failure::Refused(refusal), retry: Retry::After(wait) } => {
+                let is_long = start.elapsed().saturating_add(wait) > self.limits.retry_budget;
+                Failure::Refused(Refusal { asks: Some(wait).filter(|_| is_long), ..refusal })
+            }
+            tried => tried.failure,
+        })
     }
 
     async fn once(
@@ -308,6 +312,9 @@ impl BackoffBuilder for BackoffOf {
 
 /// A request without an answer.
 fn unreached(url: &Url, error: &HttpError) -> Tried {
+    if let Some(elsewhere) = cause::<Elsewhere>(error) {
+        return Tried { failure: Failure::Strange(elsewhere.to_string()), retry: Retry::Never };
+    }
     let text = redact(&whole(error)).into_owned();
     let retry = match error.kind() {
         // A host without an address will have none in a minute either.

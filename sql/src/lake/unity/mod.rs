@@ -2,7 +2,7 @@
 //!
 //! The catalog is asked where a table's files are and for temporary credentials for them: `READ` for tables that are read,
 //! `READ_WRITE` for those that are written. From then on the table is one like any other at its storage location, and its
-//! store signs with credentials that are renewed before they end ([`renewed`]).
+//! store signs with credentials that are renewed before they end ([`super::renewed`]).
 //!
 //! The requests are our own, three of them (the table, its credentials, the names of its neighbours), and not those of
 //! `deltalake-catalog-unity`, whose models fail as a whole on one value that they do not know: a view of a later kind, a
@@ -14,7 +14,6 @@
 mod answers;
 mod client;
 mod name;
-mod renewed;
 mod sign_in;
 #[cfg(test)]
 mod tests;
@@ -49,6 +48,7 @@ pub(super) struct Unity {
     catalogs: Mutex<HashMap<Option<String>, Arc<Catalog>>>,
     tables: Mutex<HashMap<TableName, Arc<Table>>>,
     known_for: Duration,
+    now: fn() -> Instant,
 }
 
 /// What is known of one table. Whoever learns more holds the lock, and the others learn it from them.
@@ -56,13 +56,14 @@ type Table = tokio::sync::Mutex<Known>;
 
 #[derive(Default)]
 struct Known {
+    /// What the catalog said, and when it was asked.
     info: Option<(Instant, TableInfo)>,
     vended: Option<(Url, Arc<Vended>)>,
 }
 
 impl Unity {
     pub(super) fn new(rules: Arc<Rules>) -> Self {
-        Self { rules, catalogs: Mutex::default(), tables: Mutex::default(), known_for: KNOWN_FOR }
+        Self { rules, catalogs: Mutex::default(), tables: Mutex::default(), known_for: KNOWN_FOR, now: Instant::now }
     }
 
     /// Where the files of a table are. The rules know by then how they are reached.
@@ -82,18 +83,20 @@ impl Unity {
         };
         let mut known = table.lock().await;
         let question = Question { catalog: &catalog, name: &name, operation };
-        let now = Instant::now();
+        let now = (self.now)();
         let info = match &known.info {
             Some((at, info)) if now.saturating_duration_since(*at) < self.known_for => info.clone(),
             _ => match catalog.table(&name).await {
-                Ok(info) => info,
+                Ok(info) => {
+                    known.info = Some((now, info.clone()));
+                    info
+                }
                 Err(failure) => {
                     *known = Known::default();
                     return Err(self.explained(&question, failure).await);
                 }
             },
         };
-        known.info = Some((now, info.clone()));
         let (table_id, location) = files_of(&question, &info)?;
         if let Some((url, vended)) = &known.vended
             && *url == location.url

@@ -9,8 +9,8 @@ use url::Url;
 
 use super::answers::Token;
 use super::client::{Answer, Failure, Http, secret_header};
-use super::renewed::{Fresh, Renewed};
 use crate::lake::options::{SignIn, StoreOptions};
+use crate::lake::renewed::{Fresh, Renewed};
 use crate::secret::{Lent, Secret};
 
 /// Azure Databricks, as Microsoft Entra knows it: the same everywhere.
@@ -25,7 +25,7 @@ pub(super) enum Signer {
     /// A token that does not end while we run, or that we could not renew.
     Fixed(Secret),
     /// Whoever can fetch a token.
-    Fetched(Box<Fetcher>, Renewed<Lent>),
+    Fetched(Box<Fetcher>, Renewed<Lent, Failure>),
 }
 
 /// A token, for the header of one request.

@@ -148,6 +148,25 @@ async fn what_the_catalog_said_is_taken_to_be_so_for_a_moment() {
 }
 
 #[tokio::test]
+async fn a_table_that_is_located_again_and_again_is_looked_up_again() {
+    static SECONDS: AtomicUsize = AtomicUsize::new(0);
+    static START: std::sync::LazyLock<Instant> = std::sync::LazyLock::new(Instant::now);
+    let folder = tempfile::tempdir().unwrap();
+    let place = on_disk(folder.path());
+    let server = Server::catalog(move |_| place.clone(), json!({}), HOUR);
+    let mut lake = server.lake();
+    lake.unity.known_for = Duration::from_secs(5);
+    lake.unity.now = || *START + Duration::from_secs(SECONDS.load(Ordering::Relaxed) as u64);
+    let mut asked = Vec::new();
+    for _ in 0..5 {
+        lake.locate(TABLE, Access::Read).await.unwrap();
+        asked.push(server.seen().iter().filter(|seen| seen.method == "GET").count());
+        SECONDS.fetch_add(3, Ordering::Relaxed);
+    }
+    assert_eq!(asked, [1, 1, 2, 2, 3], "at 0, 6 and 12 seconds");
+}
+
+#[tokio::test]
 async fn a_table_dropped_and_created_again_is_another() {
     let (old, new) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let (before, mut after) = (on_disk(old.path()), on_disk(new.path()));
@@ -303,6 +322,14 @@ async fn a_catalog_that_is_busy_is_asked_again_and_one_that_is_not_there_is_not_
 }
 
 #[tokio::test]
+async fn a_catalog_that_asks_to_be_left_alone_for_longer_than_there_is_patience_is_not_waited_for() {
+    let server = Server::start_with("retry-after: 86400\r\n".to_owned(), |_| (429, "{}".to_owned()));
+    let (kind, message) = trouble(&server.lake(), TABLE, Access::Read).await;
+    assert_eq!((kind, server.seen().len()), (TroubleKind::Unreachable, 1));
+    assert!(message.contains("asks to be left alone for 86400 s (429)"), "{message}");
+}
+
+#[tokio::test]
 async fn a_service_principal_fetches_tokens_and_another_when_one_is_not_taken() {
     let folder = tempfile::tempdir().unwrap();
     let place = on_disk(folder.path()).to_string();
@@ -344,6 +371,23 @@ async fn a_service_principal_fetches_tokens_and_another_when_one_is_not_taken() 
     let last = refusing.seen().pop().unwrap();
     assert_eq!(last.path, "/tenant-1/oauth2/v2.0/token");
     assert!(last.body.contains("scope=2ff814a6-3304-4ab8-85cb-cd0e6f879c1d%2F.default"), "{last:?}");
+}
+
+#[tokio::test]
+async fn nothing_of_a_sign_in_is_sent_to_another_host() {
+    let other = Server::start(|_| (200, r#"{"access_token":"token-number-1","expires_in":3600}"#.to_owned()));
+    let to = other.url.to_string();
+    for status in [301, 302, 307, 308] {
+        let to = to.clone();
+        let server = Server::start(move |_| (status, to.clone()));
+        let (client_id, client_secret) = ("app-1".to_owned(), Secret::new("s3cret-of-app"));
+        let block = server.block(SignIn::ServicePrincipal { client_id, tenant_id: None, client_secret });
+        let (_, message) = trouble(&lake(vec![block]), TABLE, Access::Read).await;
+        let [from, to] = [&server.url, &other.url].map(|url| url.as_str().trim_end_matches('/'));
+        let says = format!("({from} redirects to {to}, another host, to which nothing is sent)");
+        assert!(message.contains(&says), "{message}");
+        assert_eq!((server.seen().len(), other.seen().len()), (1, 0));
+    }
 }
 
 /// Requests of a store at the server, for a table whose credentials end at once.

@@ -102,7 +102,14 @@ impl Question<'_> {
             403 => (TroubleKind::NotAllowed, format!("{who} may not{said}"), self.grants()),
             429 | 500.. => (
                 TroubleKind::Unreachable,
-                format!("the catalog at {host} fails, however often it is asked ({}){said}", refusal.status),
+                match refusal.asks {
+                    Some(asks) => format!(
+                        "the catalog at {host} asks to be left alone for {} s ({}){said}",
+                        asks.as_secs(),
+                        refusal.status
+                    ),
+                    None => format!("the catalog at {host} fails, however often it is asked ({}){said}", refusal.status),
+                },
                 "try again later; if it lasts, look at the state of the workspace".to_owned(),
             ),
             404 => (

@@ -13,12 +13,12 @@ use url::Url;
 use super::answers::Credentials;
 use super::client::{Catalog, Failure, Operation};
 use super::name::{TableName, decoded};
-use super::renewed::{Fresh, Renewed};
 use super::trouble::Question;
 use crate::lake::location::Service;
 use crate::lake::options::StoreOptions;
 use crate::lake::patience::Renewal;
 use crate::lake::provider::{self, Opened};
+use crate::lake::renewed::{Fresh, Renewed};
 use crate::lake::{azure, gcs, s3};
 use crate::secret::Lent;
 use crate::{Error, Result};
@@ -33,7 +33,7 @@ pub(super) struct Vended {
     /// The catalog's id of the table: another for one that was dropped and created again.
     pub(super) table_id: String,
     pub(super) operation: Operation,
-    held: Renewed<Granted>,
+    held: Renewed<Granted, Failure>,
 }
 
 /// What was handed out last.

@@ -2,18 +2,26 @@
 //!
 //! Whoever asks is answered with what is held. Once it is due, one of those who ask renews it, while the others go on with
 //! the old one; a renewal that fails is tried again a little later, and does no harm as long as the old one holds. Only
-//! where nothing holds does everybody wait for the one renewal, and is told if it fails.
+//! where nothing holds does everybody wait for the one renewal, and all who waited are told if it fails.
 
 use std::fmt::Display;
 use std::future::Future;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// What is renewed before it ends.
-pub(super) struct Renewed<T> {
+/// What is renewed before it ends, and why it was not.
+pub(super) struct Renewed<T, E> {
     held: Mutex<Option<Held<T>>>,
     /// Whoever has it renews.
     turn: tokio::sync::Mutex<()>,
+    last: Mutex<Last<E>>,
+}
+
+/// How the last renewal ended that somebody had to wait for.
+struct Last<E> {
+    /// How many have ended.
+    ended: u64,
+    failure: Option<E>,
 }
 
 /// Something new.
@@ -39,9 +47,10 @@ const AGAIN: Duration = Duration::from_secs(30);
 /// The longest that one who could go on with the old one waits for the new one.
 const LONGEST_WAIT: Duration = Duration::from_secs(20);
 
-impl<T> Default for Renewed<T> {
+impl<T, E> Default for Renewed<T, E> {
     fn default() -> Self {
-        Self { held: Mutex::new(None), turn: tokio::sync::Mutex::new(()) }
+        let last = Mutex::new(Last { ended: 0, failure: None });
+        Self { held: Mutex::new(None), turn: tokio::sync::Mutex::new(()), last }
     }
 }
 
@@ -50,20 +59,29 @@ fn margin(life: Duration) -> Duration {
     MARGIN.max(life / 10).min(life / 2)
 }
 
-impl<T: Send + Sync> Renewed<T> {
+impl<T: Send + Sync, E: Display + Clone + Send> Renewed<T, E> {
     /// What holds now.
-    pub(super) async fn get<F, R, E>(&self, now: impl Fn() -> Instant + Send + Sync, renew: F) -> Result<Arc<T>, E>
+    pub(super) async fn get<F, R>(&self, now: impl Fn() -> Instant + Send + Sync, renew: F) -> Result<Arc<T>, E>
     where
         F: FnOnce() -> R + Send,
         R: Future<Output = Result<Fresh<T>, E>> + Send,
-        E: Display,
     {
         let Some((old, is_due)) = self.holding(now()) else {
+            let ended = self.last().ended;
             let _turn = self.turn.lock().await;
             if let Some((renewed, _)) = self.holding(now()) {
                 return Ok(renewed);
             }
-            return Ok(self.hold(renew().await?, now()));
+            // One that ended while this one waited has spent all patience there is.
+            if let Some(failure) = self.failed_since(ended) {
+                return Err(failure);
+            }
+            let renewed = renew().await;
+            let mut last = self.last();
+            last.ended += 1;
+            last.failure = renewed.as_ref().err().cloned();
+            drop(last);
+            return Ok(self.hold(renewed?, now()));
         };
         let Some(_turn) = is_due.then(|| self.turn.try_lock().ok()).flatten() else { return Ok(old) };
         // It may have been renewed since we looked.
@@ -103,6 +121,16 @@ impl<T: Send + Sync> Renewed<T> {
         let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
         held.take_if(|held| now.saturating_duration_since(held.since) >= JUST_NOW);
         true
+    }
+
+    fn last(&self) -> MutexGuard<'_, Last<E>> {
+        self.last.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Why the last renewal failed, if it ended after so many others.
+    fn failed_since(&self, ended: u64) -> Option<E> {
+        let last = self.last();
+        last.failure.as_ref().filter(|_| last.ended > ended).cloned()
     }
 
     /// What still holds, and whether it is due.
@@ -147,7 +175,7 @@ mod tests {
         start: Instant,
         seconds: AtomicU64,
         renewals: AtomicU64,
-        renewed: Renewed<u64>,
+        renewed: Renewed<u64, String>,
     }
 
     impl Fake {
@@ -214,6 +242,17 @@ mod tests {
         assert_eq!(later.iter().filter(|value| **value == Ok(2)).count(), 1, "{later:?}");
         assert_eq!(fake.renewals.load(Ordering::Relaxed), 2);
         assert_eq!(fake.at(3300, false).await, Ok(2));
+    }
+
+    #[tokio::test]
+    async fn a_renewal_that_fails_is_told_to_all_who_waited_for_it_and_to_nobody_else() {
+        let fake = Fake::new();
+        let told = futures::future::join_all((0..8).map(|_| fake.at(0, true))).await;
+        assert!(told.iter().all(|told| *told == Err("no".to_owned())), "{told:?}");
+        assert_eq!(fake.renewals.load(Ordering::Relaxed), 1, "each spends no patience of its own");
+        assert_eq!(fake.at(0, true).await, Err("no".to_owned()));
+        assert_eq!(fake.renewals.load(Ordering::Relaxed), 2, "who asks later asks anew");
+        assert_eq!(fake.at(0, false).await, Ok(3));
     }
 
     #[tokio::test]
