@@ -42,7 +42,7 @@ def run(command, out, err, limit, environment):
             seconds = time.perf_counter() - start
         except BaseException:
             # Whoever stops us stops also what we started.
-            stop(child.pid)
+            os.killpg(child.pid, signal.SIGKILL)
             child.wait()
             raise
     child.returncode = os.waitstatus_to_exitcode(status)
@@ -68,7 +68,7 @@ def watched(pid, until):
         while not poll.poll(POLL_SECONDS * 1000):
             peak = max(peak, memory(pid))
             if time.perf_counter() > until:
-                stop(pid)
+                os.killpg(pid, signal.SIGKILL)
                 return peak, True
         return peak, False
     finally:
