@@ -3,8 +3,8 @@
     agreement.py LIMNO PEER
 
 LIMNO is the output of `limno compare --format json`, PEER a document of a peer. Prints two lines: `yes`, or which
-statistics differ; and the statistics that agree in all columns, and of the others how far they are off at most. README.md
-says within what they agree.
+statistics differ; and the statistics that agree in all columns, and of the others how far they are off at most.
+README.md says within what they agree.
 
 A program of its own, so that the memory that these documents take is not counted to a contender that is started later.
 """

@@ -39,7 +39,8 @@ def main():
         continuous_methods=CONTINUOUS, categorical_methods=CATEGORICAL)
     for (name, method), value in calculated(drift, reference, current).items():
         columns[name][{"kolmogorov_smirnov": "ks"}.get(method, method)] = value
-    for key, calculator in (("mean", nannyml.SummaryStatsAvgCalculator), ("median", nannyml.SummaryStatsMedianCalculator),
+    for key, calculator in (("mean", nannyml.SummaryStatsAvgCalculator),
+                            ("median", nannyml.SummaryStatsMedianCalculator),
                             ("stddev", nannyml.SummaryStatsStdCalculator)):
         found = calculated(calculator(column_names=numbers, chunk_number=1), reference, current)
         for (name, *_), value in found.items():

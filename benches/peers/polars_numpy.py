@@ -2,9 +2,10 @@
 
     polars_numpy.py REFERENCE CURRENT
 
-Counts, means and extrema of all columns come from one lazy, streaming query per file. Each numeric column is then sorted
-once per side; distinct values, quantiles, the baseline's deciles, Kolmogorov–Smirnov and Wasserstein are read off the
-sorted values, as scipy's own functions do it. Columns are loaded in groups, so that memory does not grow with all of them.
+Counts, means and extrema of all columns come from one lazy, streaming query per file. Each numeric column is then
+sorted once per side; distinct values, quantiles, the baseline's deciles, Kolmogorov–Smirnov and Wasserstein are read
+off the sorted values, as scipy's own functions do it. Columns are loaded in groups, so that memory does not grow with
+all of them.
 """
 
 import numpy
@@ -70,7 +71,7 @@ def numbers(reference, current):
 
 
 def categories(reference, current):
-    """Distinct, most frequent, PSI, Jensen–Shannon, total variation and chi² with its p-value over the values of both."""
+    """Distinct, most frequent, PSI, Jensen–Shannon, total variation, and chi² with p over the values of both."""
     counted = [side.drop_nulls().alias("value").value_counts() for side in (reference, current)]
     both = counted[0].join(counted[1], on="value", how="full", coalesce=True).fill_null(0)
     a, b = both["count"].to_numpy().astype(float), both["count_right"].to_numpy().astype(float)

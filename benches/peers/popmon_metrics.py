@@ -29,11 +29,15 @@ def main():
     warnings.filterwarnings("ignore")
     # popmon writes progress bars; standard output is for the document.
     with contextlib.redirect_stdout(sys.stderr):
-        document_of(*document.paths())()
+        columns = compared(*(pandas.read_parquet(path) for path in document.paths()))
+    document.write("popmon", popmon.__version__, [
+        "of histograms: count, nulls, min, max, mean, stddev, 7 quantiles, most probable value",
+        "of histograms: KS with p, χ² with p, JS, PSI of counts, largest difference",
+        "z-scores against the reference, traffic lights",
+    ], columns)
 
 
-def document_of(reference, current):
-    reference, current = (pandas.read_parquet(path) for path in (reference, current))
+def compared(reference, current):
     names = list(current)
     numbers = {name for name in names if current[name].dtype.kind in "iuf"}
     reference[AT], current[AT] = FIRST, FIRST + DAY
@@ -54,20 +58,12 @@ def document_of(reference, current):
         if name in numbers:
             # popmon gives D·√(nm/(n + m)).
             columns[name]["ks"] = drift["ref_ks"] / math.sqrt(n * m / (n + m))
-    return lambda: write(columns)
+    return columns
 
 
 def known(row, is_number):
-    return {key: row[label] for label, key in KNOWN.items() if label in row and (is_number or label in ("count", "nan"))}
-
-
-def write(columns):
-    with contextlib.redirect_stdout(sys.__stdout__):
-        document.write("popmon", popmon.__version__, [
-            "of histograms: count, nulls, min, max, mean, stddev, 7 quantiles, most probable value",
-            "of histograms: KS with p, χ² with p, JS, PSI of counts, largest difference",
-            "z-scores against the reference, traffic lights",
-        ], columns)
+    labels = KNOWN if is_number else ("count", "nan")
+    return {KNOWN[label]: row[label] for label in labels if label in row}
 
 
 if __name__ == "__main__":

@@ -14,7 +14,8 @@ POLL_SECONDS = 0.05
 PAGE = os.sysconf("SC_PAGE_SIZE")
 # What a process says that had no memory, in one of its languages.
 OUT_OF_MEMORY = re.compile(
-    rb"MemoryError|Out ?Of ?Memory|memory allocation of \d+ bytes failed|Cannot allocate memory|Unable to allocate", re.I)
+    rb"MemoryError|Out ?Of ?Memory|memory allocation of \d+ bytes failed|Cannot allocate memory|Unable to allocate",
+    re.IGNORECASE)
 
 
 @dataclass
@@ -42,7 +43,8 @@ def run(command, out, err, limit, environment):
             seconds = time.perf_counter() - start
         except BaseException:
             # Whoever stops us stops also what we started.
-            os.killpg(child.pid, signal.SIGKILL)
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(child.pid, signal.SIGKILL)
             child.wait()
             raise
     child.returncode = os.waitstatus_to_exitcode(status)

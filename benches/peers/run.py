@@ -128,7 +128,7 @@ def parse():
     parser.add_argument("sizes", nargs="*", default=["1000000"], help="rows, ROWSxCOLUMNS, or wide (default 1000000)")
     parser.add_argument("--peers", default=",".join(PEERS), help=f"which, with commas (default {','.join(PEERS)})")
     parser.add_argument("--rounds", type=int, default=5, help="after the one that warms up (default 5)")
-    parser.add_argument("--limit", type=float, default=600, help="seconds after which a process is stopped (default 600)")
+    parser.add_argument("--limit", type=float, default=600, help="seconds that a process may take (default 600)")
     parser.add_argument("--seed", type=int, default=1, help="of the order in each round (default 1)")
     parser.add_argument("--output", help="a file for the tables; they go to standard output too")
     arguments = parser.parse_args()
@@ -228,12 +228,16 @@ def warm_up(contender, size, arguments, folder, given_up):
     contender.rounds = arguments.rounds if outcome.seconds <= SLOW * arguments.limit else 1
     if contender.name in (FLOOR, OURS):
         return
-    with open(out) as opened:
-        document = json.load(opened)
+    try:
+        document = json.loads(out.read_text())
+    except ValueError:
+        contender.trouble, contender.rounds = "failed: it printed no document", 0
+        return
     contender.version, contender.computes = document["version"], document["computed"]
     compared = subprocess.run([sys.executable, HERE / "agreement.py", folder / f"{OURS}.out", out],
                               stdout=subprocess.PIPE, text=True)
-    contender.agrees, contender.differences = compared.stdout.splitlines() if not compared.returncode else ("unknown", "")
+    lines = ["unknown", ""] if compared.returncode else compared.stdout.splitlines()
+    contender.agrees, contender.differences = lines
 
 
 def once(contender, limit, folder):
