@@ -52,6 +52,10 @@ golden:
 bench ROWS="1000000":
     benches/compare.sh {{ROWS}}
 
+# `limno compare` and its peers in release on the same files, of so many rows or `wide`; see benches/peers/README.md.
+bench-peers *ARGS:
+    benches/peers.sh {{ARGS}}
+
 # `limno run` in release: the first refresh, one after one more day, one with nothing new, on tables of so many ROWS.
 bench-refresh *ROWS:
     benches/refresh.sh {{ROWS}}
