@@ -118,7 +118,7 @@ impl Engine {
     /// As [`bind`].
     pub async fn bind(&self, monitor: &MonitorConfig) -> Result<BoundMonitor> {
         let watch = Arc::clone(Lake::of(&self.context)?.watch());
-        watch.wait(Stage::List, bind(&self.context, monitor, &self.config.file)).await
+        watch.wait(Stage::List, Box::pin(bind(&self.context, monitor, &self.config.file))).await
     }
 
     /// Binds all monitors, so that every problem is known before anything is written.

@@ -48,13 +48,10 @@ impl Late {
     }
 
     /// What the store streams, once it is open.
-    fn stream<T: 'static>(
+    fn stream<T: Send + 'static>(
         &self,
         open: impl FnOnce(&AmazonS3) -> BoxStream<'static, Result<T>> + Send + 'static,
-    ) -> BoxStream<'static, Result<T>>
-    where
-        T: Send,
-    {
+    ) -> BoxStream<'static, Result<T>> {
         let late = self.clone();
         let streamed = async move {
             match late.store().await {
