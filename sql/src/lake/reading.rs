@@ -344,7 +344,7 @@ mod tests {
         assert_eq!(asked(), 0);
         let _shared = held.share();
         refused(reading.get_range(&path, 0..10).await.unwrap_err());
-        refused(reading.get_ranges(&path, std::slice::from_ref(&(0..10))).await.unwrap_err());
+        refused(reading.get_ranges(&path, &[0..10, 20..30]).await.unwrap_err());
         assert_eq!(asked(), 2, "who comes later asks anew, once");
     }
 

@@ -264,7 +264,8 @@ fn the_process_of_an_aws_profile_is_asked_once_and_what_it_says_shows_nowhere() 
     let block = ["region", "access_key_id", "secret_access_key"].into_iter().fold(block, Block::without);
     let monitor = format!("[monitor.m]\ntable = \"~/t\"\noutput = \"{there}\"\n[monitor.m.snapshot]\n");
     place.configure(&(monitor + &block.with("profile", "lake").to_string()));
-    let ran = place.limno(&["run"]).fine();
+    let ran = place.limno(&["run"]);
+    assert_eq!(ran.code, 0, "{}", last_lines(&ran.err));
     assert_silent_at_trace(&ran, &[secret]);
     assert_eq!(fs::read_to_string(asked).unwrap(), "asked\n", "not for each request");
 }
