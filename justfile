@@ -56,6 +56,10 @@ bench ROWS="1000000":
 bench-peers *ARGS:
     benches/peers.sh {{ARGS}}
 
+# `limno run` in release against the decode floor: a snapshot with a baseline, by day, and by day with slices.
+bench-floor *ARGS:
+    benches/floor.sh {{ARGS}}
+
 # `limno run` in release: the first refresh, one after one more day, one with nothing new, on tables of so many ROWS.
 bench-refresh *ROWS:
     benches/refresh.sh {{ROWS}}

@@ -13,6 +13,7 @@ use limno_metrics::schema::{
 };
 use limno_sql::plan::SliceOf;
 use limno_sql::window::Granularity;
+use rayon::prelude::*;
 
 use super::cells::{CellKey, ModelKey, Outline, States, SubjectStates};
 use super::drift_rows::DriftRow;
@@ -119,17 +120,17 @@ impl RowMaker<'_> {
         rows: &mut Vec<ProfileRow>,
     ) {
         let table = self.profile_table(cell, is_baseline);
-        for (column, state) in self.monitor.columns[first..].iter().zip(states) {
-            if let Some(own) = &state.column {
-                rows.push(ProfileRow {
-                    column: column.name.clone(),
-                    data_type: Some(column.data_type.clone()),
-                    profile: own.profile(),
-                    custom: self.aggregates(&column.name, state),
-                    ..table.clone()
-                });
-            }
-        }
+        // Columns have nothing to do with each other, so all cores make their rows, which stay in order.
+        rows.par_extend(self.monitor.columns[first..].par_iter().zip(states).filter_map(|(column, state)| {
+            let own = state.column.as_ref()?;
+            Some(ProfileRow {
+                column: column.name.clone(),
+                data_type: Some(column.data_type.clone()),
+                profile: own.profile(),
+                custom: self.aggregates(&column.name, state),
+                ..table.clone()
+            })
+        }));
     }
 
     /// The values of the custom metrics on the row of a column or of the table, as the profile table has them; those that
@@ -214,42 +215,46 @@ impl RowMaker<'_> {
     ) -> Result<()> {
         let table = self.drift_table(cell, comparison, is_baseline);
         let options = DriftOptions { bins: self.monitor.config.bins.clone(), ..DriftOptions::default() };
-        for (at, (column, now)) in self.monitor.columns[first..].iter().zip(now).enumerate() {
-            let before_states = before.and_then(|before| before.get(at));
-            let before = before_states.and_then(|before| before.column.as_deref());
-            let reason = if is_baseline { self.why_not_compared(first + at) } else { None };
-            let now_states = now;
-            let (Some(now), true) = (now_states.column.as_deref(), before.is_some() || reason.is_some()) else {
-                continue;
-            };
-            let sides = self.compares().then(|| {
-                let side = |cell: Cell<'_>, is_baseline: bool, states: Option<&SubjectStates>| ProfileRow {
+        let columns = self.monitor.columns[first..].par_iter().zip(now).enumerate();
+        let made: Result<Vec<Option<DriftRow>>> = columns
+            .map(|(at, (column, now_states))| {
+                let before_states = before.and_then(|before| before.get(at));
+                let before_column = before_states.and_then(|before| before.column.as_deref());
+                let reason = if is_baseline { self.why_not_compared(first + at) } else { None };
+                let (Some(now), true) = (now_states.column.as_deref(), before_column.is_some() || reason.is_some())
+                else {
+                    return Ok(None);
+                };
+                let sides = self.compares().then(|| {
+                    let side = |cell: Cell<'_>, is_baseline: bool, states: Option<&SubjectStates>| ProfileRow {
+                        column: column.name.clone(),
+                        data_type: Some(column.data_type.clone()),
+                        profile: states.and_then(|states| Some(states.column.as_ref()?.profile())).unwrap_or_default(),
+                        custom: states.map(|states| self.aggregates(&column.name, states)).unwrap_or_default(),
+                        ..self.profile_table(cell, is_baseline)
+                    };
+                    Box::new((side(cell, false, Some(now_states)), side(comparison, is_baseline, before_states)))
+                });
+                let drift = match before_column {
+                    Some(before) => compare_columns(before, now, &options)?,
+                    None => ColumnDrift { reason, ..ColumnDrift::default() },
+                };
+                Ok(Some(DriftRow {
                     column: column.name.clone(),
                     data_type: Some(column.data_type.clone()),
-                    profile: states.and_then(|states| Some(states.column.as_ref()?.profile())).unwrap_or_default(),
-                    custom: states.map(|states| self.aggregates(&column.name, states)).unwrap_or_default(),
-                    ..self.profile_table(cell, is_baseline)
-                };
-                Box::new((side(cell, false, Some(now_states)), side(comparison, is_baseline, before_states)))
-            });
-            let drift = match before {
-                Some(before) => compare_columns(before, now, &options)?,
-                None => ColumnDrift { reason, ..ColumnDrift::default() },
-            };
-            rows.push(DriftRow {
-                column: column.name.clone(),
-                data_type: Some(column.data_type.clone()),
-                kind: Some(column.options.kind),
-                current: light_profile(now),
-                comparison: before.map_or_else(
-                    || ColumnProfile { count: table.comparison.count, ..ColumnProfile::default() },
-                    light_profile,
-                ),
-                drift,
-                sides,
-                ..table.clone()
-            });
-        }
+                    kind: Some(column.options.kind),
+                    current: light_profile(now),
+                    comparison: before_column.map_or_else(
+                        || ColumnProfile { count: table.comparison.count, ..ColumnProfile::default() },
+                        light_profile,
+                    ),
+                    drift,
+                    sides,
+                    ..table.clone()
+                }))
+            })
+            .collect();
+        rows.extend(made?.into_iter().flatten());
         Ok(())
     }
 
