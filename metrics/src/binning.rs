@@ -40,18 +40,18 @@ pub struct Bin {
 pub fn numeric(baseline: &Buckets, current: &Buckets, bins: &Bins) -> Vec<Bin> {
     let owns = own_values(baseline, bins);
     let edges = edges(baseline, bins);
-    let is_own = |bucket: &Bucket| owns.binary_search_by_key(&bucket.cell, |own| own.cell).is_ok();
     let mut result: Vec<Bin> =
         (0..=edges.len()).map(|index| Bin { label: interval_label(&edges, index), baseline: 0, current: 0 }).collect();
     let first_own = result.len();
     result.extend(owns.iter().map(|own| Bin { label: format!("= {}", short(own.least())), baseline: 0, current: 0 }));
     for (buckets, is_baseline) in [(baseline, true), (current, false)] {
+        // Buckets, edges and own values ascend, so nothing is looked for twice.
+        let (mut edge, mut own) = (0, 0);
         for bucket in buckets.as_slice() {
-            let index = if is_own(bucket) {
-                first_own + owns.partition_point(|own| own.cell < bucket.cell)
-            } else {
-                edges.partition_point(|edge| edge.is_passed_by(bucket))
-            };
+            own += owns[own..].iter().take_while(|own| own.cell < bucket.cell).count();
+            edge += edges[edge..].iter().take_while(|edge| edge.is_passed_by(bucket)).count();
+            let is_own = owns.get(own).is_some_and(|own| own.cell == bucket.cell);
+            let index = if is_own { first_own + own } else { edge };
             let bin = &mut result[index];
             *(if is_baseline { &mut bin.baseline } else { &mut bin.current }) += bucket.count;
         }

@@ -24,6 +24,7 @@ pub struct FrozenColumn {
     state: ColumnState,
     buckets: OnceLock<Buckets>,
     sums: OnceLock<ExactSums>,
+    summary: OnceLock<ColumnProfile>,
 }
 
 /// The numbers of one column over one set of rows; `None` where a number does not apply or cannot be told.
@@ -137,7 +138,7 @@ impl ColumnState {
         if let Values::Numeric(column) | Values::Temporal(column) = &mut self.values {
             column.settle();
         }
-        FrozenColumn { state: self, buckets: OnceLock::new(), sums: OnceLock::new() }
+        FrozenColumn { state: self, buckets: OnceLock::new(), sums: OnceLock::new(), summary: OnceLock::new() }
     }
 }
 
@@ -189,6 +190,34 @@ impl FrozenColumn {
     /// The numbers of the column.
     #[must_use]
     pub fn profile(&self) -> ColumnProfile {
+        let mut profile = self.summary().clone();
+        match &self.state.values {
+            Values::Numeric(_) => profile.quantiles = self.quantiles(1.0),
+            Values::Temporal(_) => profile.quantiles = self.quantiles(MICROS),
+            Values::Category(column) => {
+                let items = column.categories.frequent_items(FREQUENT_ITEMS);
+                if items.is_empty() && column.categories.total() > 0 {
+                    let distinct = column.categories.distinct().0;
+                    profile.reason =
+                        Some(format!("{distinct} categories, none of which is provably among the most frequent"));
+                } else {
+                    let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
+                    profile.frequent_items =
+                        Some(items.into_iter().map(|item| (text(item.value), item.count)).collect());
+                }
+            }
+            Values::Length(_) | Values::Opaque => {}
+        }
+        profile
+    }
+
+    /// The numbers of the column but its quantiles and frequent items, computed once: what comparisons show of both sides.
+    #[must_use]
+    pub fn summary(&self) -> &ColumnProfile {
+        self.summary.get_or_init(|| self.summarize())
+    }
+
+    fn summarize(&self) -> ColumnProfile {
         let counts = self.state.counts();
         let mut profile = ColumnProfile { count: counts.rows, num_nulls: counts.nulls, ..ColumnProfile::default() };
         match &self.state.values {
@@ -198,7 +227,7 @@ impl FrozenColumn {
                 profile.num_infinite = Some(counts.infinities);
                 profile.min = column.histogram().min();
                 profile.max = column.histogram().max();
-                self.describe_order(&mut profile, column.distinct(), 1.0);
+                self.describe_order(&mut profile, column.distinct());
                 if counts.infinities == 0 {
                     let sums = self.sums(column);
                     profile.avg = sums.mean();
@@ -218,23 +247,13 @@ impl FrozenColumn {
             Values::Temporal(column) => {
                 profile.min = column.histogram().min().map(|micros| micros / MICROS);
                 profile.max = column.histogram().max().map(|micros| micros / MICROS);
-                self.describe_order(&mut profile, column.distinct(), MICROS);
+                self.describe_order(&mut profile, column.distinct());
             }
             Values::Category(column) => {
-                let categories = &column.categories;
-                describe_lengths(&mut profile, categories.lengths());
-                let (distinct, exact) = categories.distinct();
+                describe_lengths(&mut profile, column.categories.lengths());
+                let (distinct, exact) = column.categories.distinct();
                 profile.distinct_count = Some(distinct);
                 profile.distinct_is_exact = Some(exact);
-                let items = categories.frequent_items(FREQUENT_ITEMS);
-                if items.is_empty() && categories.total() > 0 {
-                    profile.reason =
-                        Some(format!("{distinct} categories, none of which is provably among the most frequent"));
-                } else {
-                    let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
-                    profile.frequent_items =
-                        Some(items.into_iter().map(|item| (text(item.value), item.count)).collect());
-                }
             }
             Values::Length(lengths) => describe_lengths(&mut profile, lengths),
             Values::Opaque => profile.reason = Some("this type has no statistics beyond counts".to_owned()),
@@ -247,7 +266,12 @@ impl FrozenColumn {
         profile
     }
 
-    fn describe_order(&self, profile: &mut ColumnProfile, distinct: (u64, bool), scale: f64) {
+    fn quantiles(&self, scale: f64) -> Option<Vec<f64>> {
+        let quantiles = self.buckets()?.quantiles(QUANTILES)?;
+        Some(quantiles.into_iter().map(|value| value / scale).collect())
+    }
+
+    fn describe_order(&self, profile: &mut ColumnProfile, distinct: (u64, bool)) {
         profile.distinct_count = Some(distinct.0);
         profile.distinct_is_exact = Some(distinct.1);
         if let Some(buckets) = self.buckets() {
@@ -255,9 +279,6 @@ impl FrozenColumn {
             // A bucket of several powers of two may hold infinities beside numbers.
             let is_endless = buckets.level() > 52 && self.state.counts().infinities > 0;
             profile.quantile_error = (!is_endless).then(|| quantile_error(buckets.level()));
-            profile.quantiles = buckets
-                .quantiles(QUANTILES)
-                .map(|quantiles| quantiles.into_iter().map(|value| value / scale).collect());
         }
     }
 }

@@ -243,10 +243,10 @@ impl RowMaker<'_> {
                     column: column.name.clone(),
                     data_type: Some(column.data_type.clone()),
                     kind: Some(column.options.kind),
-                    current: light_profile(now),
+                    current: now.summary().clone(),
                     comparison: before_column.map_or_else(
                         || ColumnProfile { count: table.comparison.count, ..ColumnProfile::default() },
-                        light_profile,
+                        |before| before.summary().clone(),
                     ),
                     drift,
                     sides,
@@ -297,14 +297,6 @@ impl RowMaker<'_> {
             BaselineColumn::Changed { data_type } => Some(format!("the baseline's column has type {data_type}")),
         }
     }
-}
-
-/// What drift rows need of a profile: no quantile vector, no items.
-fn light_profile(column: &FrozenColumn) -> ColumnProfile {
-    let mut profile = column.profile();
-    profile.quantiles = None;
-    profile.frequent_items = None;
-    profile
 }
 
 /// The comparison with at most [`WRITTEN_BINS`] bins, those that contribute most.

@@ -28,14 +28,35 @@ pub struct KolmogorovSmirnov {
 
 /// The distance of two histograms at one level; `None` if a side is empty.
 #[must_use]
+#[expect(clippy::cast_precision_loss, reason = "the distance is rounded here, once")]
 pub fn kolmogorov_smirnov(baseline: &Buckets, current: &Buckets) -> Option<KolmogorovSmirnov> {
     let (n, m) = (baseline.total(), current.total());
     if n == 0 || m == 0 {
         return None;
     }
     // Differences are compared as exact integers F·m − G·n over the common denominator n·m.
-    let difference = |f: u64, g: u64| (u128::from(f) * u128::from(m)).abs_diff(u128::from(g) * u128::from(n));
-    let (mut lower, mut upper) = (0u128, 0u128);
+    let (statistic, error) = if let Some(product) = n.checked_mul(m) {
+        let (lower, upper) = interval(baseline, current, |f, g| (f * m).abs_diff(g * n));
+        let as_share = |value: u64| value as f64 / product as f64;
+        (as_share(lower), as_share(upper.saturating_sub(lower)))
+    } else {
+        let (n, m) = (u128::from(n), u128::from(m));
+        let (lower, upper) =
+            interval(baseline, current, |f, g| (u128::from(f) * m).abs_diff(u128::from(g) * n));
+        let as_share = |value: u128| value as f64 / (n * m) as f64;
+        (as_share(lower), as_share(upper.saturating_sub(lower)))
+    };
+    let pvalue = distribution::kolmogorov_sf(statistic, effective_size(n, m));
+    Some(KolmogorovSmirnov { statistic, error, pvalue })
+}
+
+/// The greatest difference that is sure to occur, and the greatest that may.
+fn interval<T: Ord + Default + Copy>(
+    baseline: &Buckets,
+    current: &Buckets,
+    difference: impl Fn(u64, u64) -> T,
+) -> (T, T) {
+    let (mut lower, mut upper) = (T::default(), T::default());
     let (mut f, mut g) = (0u64, 0u64);
     walk(baseline, current, |left, right| {
         let (f_right, g_right) = (f + count(left), g + count(right));
@@ -53,12 +74,7 @@ pub fn kolmogorov_smirnov(baseline: &Buckets, current: &Buckets) -> Option<Kolmo
         }
         (f, g) = (f_right, g_right);
     });
-    #[expect(clippy::cast_precision_loss, reason = "the distance is rounded here, once")]
-    let as_share = |value: u128| value as f64 / (u128::from(n) * u128::from(m)) as f64;
-    let statistic = as_share(lower);
-    let error = if upper > lower { as_share(upper - lower) } else { 0.0 };
-    let pvalue = distribution::kolmogorov_sf(statistic, effective_size(n, m));
-    Some(KolmogorovSmirnov { statistic, error, pvalue })
+    (lower, upper)
 }
 
 /// The distance that samples of `n` and `m` values of one distribution pass with probability `alpha`; `None` if a

@@ -29,6 +29,8 @@ pub use total_variation::{l_infinity, total_variation, unseen_share};
 pub use wasserstein::{NumericSide, wasserstein};
 pub use wasserstein_normalized::wasserstein_normalized;
 
+use std::borrow::Cow;
+
 use crate::binning::{self, Bin, Bins};
 use crate::column::{ColumnKind, Values};
 use crate::profile::FrozenColumn;
@@ -156,7 +158,7 @@ fn compare_numbers(baseline: &FrozenColumn, current: &FrozenColumn, options: &Dr
         return ColumnDrift::default();
     };
     let level = left.level().max(right.level());
-    let (left, right) = (left.clone().at_level(level), right.clone().at_level(level));
+    let (left, right) = (at_level(left, level), at_level(right, level));
     let mut drift = ColumnDrift { level: Some(level), ..ColumnDrift::default() };
     let ordered = binning::numeric(&left, &right, &options.bins);
     drift.ks = kolmogorov_smirnov(&left, &right);
@@ -187,6 +189,10 @@ fn compare_numbers(baseline: &FrozenColumn, current: &FrozenColumn, options: &Dr
     }
     add_stability(&mut drift, ordered, baseline, current, options);
     drift
+}
+
+fn at_level(buckets: &Buckets, level: u8) -> Cow<'_, Buckets> {
+    if buckets.level() == level { Cow::Borrowed(buckets) } else { Cow::Owned(buckets.clone().at_level(level)) }
 }
 
 fn numeric_side<'a>(column: &FrozenColumn, buckets: &'a Buckets) -> NumericSide<'a> {
@@ -259,6 +265,12 @@ const fn counts_of(bin: &Bin) -> (u64, u64) {
 /// f/n − g/m, from the exact numerator f·m − g·n: right to a few units in the last place, also where they nearly agree.
 #[expect(clippy::cast_precision_loss, reason = "the difference is rounded here, once")]
 fn share_difference((f, n): (u64, u64), (g, m): (u64, u64)) -> f64 {
+    if let Some(product) = n.checked_mul(m) {
+        // No part is greater than its whole, so nothing overflows; the integers are those of below.
+        let (left, right) = (f * m, g * n);
+        let share = left.abs_diff(right) as f64 / product as f64;
+        return if left < right { -share } else { share };
+    }
     let (left, right) = (u128::from(f) * u128::from(m), u128::from(g) * u128::from(n));
     let share = left.abs_diff(right) as f64 / (u128::from(n) * u128::from(m)) as f64;
     if left < right { -share } else { share }

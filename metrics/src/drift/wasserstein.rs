@@ -73,8 +73,8 @@ pub fn wasserstein(baseline: NumericSide<'_>, current: NumericSide<'_>) -> Optio
     let (mut f, mut g) = (0u64, 0u64);
     let mut before: Option<f64> = None;
     walk(baseline.buckets, current.buckets, |left, right| {
-        let left = left.map(|bucket| Step::of(bucket, baseline.ends(bucket), f));
-        let right = right.map(|bucket| Step::of(bucket, current.ends(bucket), g));
+        let left = left.map(|bucket| Step::of(bucket, baseline.ends(bucket), f, n));
+        let right = right.map(|bucket| Step::of(bucket, current.ends(bucket), g, m));
         let (Some(one), Some(other)) = (left.or(right), right.or(left)) else { return };
         let mut ends = [one.from, one.to, other.from, other.to];
         ends.sort_unstable_by(f64::total_cmp);
@@ -99,15 +99,18 @@ struct Step {
     to: f64,
     before: u64,
     after: u64,
+    /// The share of all values by which it rises.
+    rise: f64,
 }
 
 impl Step {
-    fn of(bucket: &Bucket, (from, to): (f64, f64), before: u64) -> Self {
-        Self { from, to, before, after: before + bucket.count }
+    fn of(bucket: &Bucket, (from, to): (f64, f64), before: u64, total: u64) -> Self {
+        let after = before + bucket.count;
+        Self { from, to, before, after, rise: share_difference((after, total), (before, total)) }
     }
 
     const fn flat(at: u64) -> Self {
-        Self { from: f64::NEG_INFINITY, to: f64::NEG_INFINITY, before: at, after: at }
+        Self { from: f64::NEG_INFINITY, to: f64::NEG_INFINITY, before: at, after: at, rise: 0.0 }
     }
 
     /// The least and the greatest that it can be between `from` and `to`, neither of which lies within.
@@ -170,10 +173,7 @@ impl Areas {
         let least = share_difference((f.0, self.n), (g.1, self.m));
         let greatest = share_difference((f.1, self.n), (g.0, self.m));
         let start = share_difference((left.before, self.n), (right.before, self.m));
-        let rise = |step: &Step, total: u64, x: f64| {
-            share_difference((step.after, total), (step.before, total)) * step.part(x)
-        };
-        let at = |x: f64| start + rise(&left, self.n, x) - rise(&right, self.m, x);
+        let at = |x: f64| start + left.rise * left.part(x) - right.rise * right.part(x);
         let (first, last) = (at(from), at(to));
         self.above.estimate.add(area(positive_part(first, last), from, to));
         self.below.estimate.add(area(positive_part(-first, -last), from, to));
