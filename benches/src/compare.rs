@@ -24,6 +24,10 @@ use std::sync::Arc;
 /// Values that are drawn at once, so that a large table need not fit into memory: a million rows of twenty columns.
 const DRAWN_VALUES: usize = 20_000_000;
 
+/// As `limno` has it, so that the floor stands on the same ground.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();

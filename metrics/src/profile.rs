@@ -22,7 +22,6 @@ const MICROS: f64 = 1e6;
 #[derive(Debug)]
 pub struct FrozenColumn {
     state: ColumnState,
-    buckets: OnceLock<Buckets>,
     sums: OnceLock<ExactSums>,
     summary: OnceLock<ColumnProfile>,
 }
@@ -136,9 +135,9 @@ impl ColumnState {
     #[must_use]
     pub fn freeze(mut self) -> FrozenColumn {
         if let Values::Numeric(column) | Values::Temporal(column) = &mut self.values {
-            column.settle();
+            column.sort();
         }
-        FrozenColumn { state: self, buckets: OnceLock::new(), sums: OnceLock::new(), summary: OnceLock::new() }
+        FrozenColumn { state: self, sums: OnceLock::new(), summary: OnceLock::new() }
     }
 }
 
@@ -153,9 +152,7 @@ impl FrozenColumn {
     #[must_use]
     pub fn buckets(&self) -> Option<&Buckets> {
         match &self.state.values {
-            Values::Numeric(column) | Values::Temporal(column) => {
-                Some(self.buckets.get_or_init(|| column.histogram().buckets()))
-            }
+            Values::Numeric(column) | Values::Temporal(column) => column.histogram().sorted(),
             Values::Category(_) | Values::Opaque | Values::Length(_) => None,
         }
     }

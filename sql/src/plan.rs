@@ -9,13 +9,15 @@ mod rows;
 
 use std::sync::Arc;
 
-use arrow::array::{Array, AsArray, RecordBatch};
-use arrow::datatypes::{DataType, Int64Type, TimestampMicrosecondType};
+use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
+use arrow::compute::{CastOptions, cast_with_options};
+use arrow::datatypes::{DataType, Int64Type, TimestampMicrosecondType, UInt64Type};
 use datafusion::common::{Column, DFSchema, ScalarValue, exec_datafusion_err};
 use datafusion::datasource::provider_as_source;
-use datafusion::functions::string::expr_fn::concat;
 use datafusion::functions_aggregate::count::count_all;
-use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, cast, grouping_set, lit, when};
+use datafusion::logical_expr::{
+    Aggregate, Expr, ExprSchemable, LogicalPlan, LogicalPlanBuilder, cast, grouping_set, lit, when,
+};
 use futures::{Stream, StreamExt, TryStreamExt};
 
 use crate::executor::PlanExecutor;
@@ -91,8 +93,19 @@ impl StateQuery {
     pub fn plan(&self) -> Result<LogicalPlan> {
         let scan = self.scan()?;
         let schema = scan.schema().as_ref().clone();
-        let mut keys = vec![self.window_key(&schema)?.alias(WINDOW)];
-        let mut base = vec![ident(WINDOW)];
+        let (mut keys, mut base) = (Vec::new(), Vec::new());
+        // Rows of one group need no look at their groups. Without measures the plan only counts, and then rows are counted,
+        // not believed to be as many as files say.
+        let is_one_group = self.time.is_none()
+            && self.model.is_none()
+            && self.sampling_fraction.is_none()
+            && self.slices.is_empty()
+            && !self.has_outcomes()
+            && !self.measures.is_empty();
+        if !is_one_group {
+            keys.push(self.window_key(&schema)?.alias(WINDOW));
+            base.push(ident(WINDOW));
+        }
         if let Some(model) = &self.model {
             keys.push(cast(column(&schema, model)?, DataType::Utf8).alias(MODEL));
             base.push(ident(MODEL));
@@ -106,7 +119,7 @@ impl StateQuery {
             base.push(ident(WEIGHT));
         }
         for (index, slice) in self.slices.iter().enumerate() {
-            keys.push(tagged(slice)?.alias(slice_name(index)));
+            keys.push(slice_key(slice, &schema)?.alias(slice_name(index)));
         }
         let mut projected = keys;
         let mut aggregates = vec![count_all().alias(ROWS)];
@@ -119,11 +132,11 @@ impl StateQuery {
             }
             aggregates.push(measure_state(measure.options.clone()).call(inputs).alias(state_name(index)));
         }
-        let groups = if self.slices.is_empty() {
-            base
-        } else {
-            let set = |index| base.iter().cloned().chain([ident(&slice_name(index))]).collect();
-            vec![grouping_set((0..self.slices.len()).map(set).collect())]
+        let set = |index| -> Vec<Expr> { base.iter().cloned().chain([ident(&slice_name(index))]).collect() };
+        let groups = match self.slices.len() {
+            0 => base,
+            1 => set(0),
+            count => vec![grouping_set((0..count).map(set).collect())],
         };
         Ok(scan.project(projected)?.aggregate(groups, aggregates)?.build()?)
     }
@@ -180,7 +193,8 @@ impl StateQuery {
             let outcome = column(scan.schema(), OUTCOME)?;
             scan = scan.filter(outcome.is_null())?;
         }
-        let values = scan.project([tagged(slice)?.alias(slice_name(0))])?.distinct()?.limit(0, Some(limit + 1))?;
+        let key = slice_key(slice, scan.schema())?.alias(slice_name(0));
+        let values = scan.project([key])?.distinct()?.limit(0, Some(limit + 1))?;
         let stream = executor.execute(values.build()?).await?;
         let batches: Vec<RecordBatch> = stream.try_collect().await.map_err(|error| self.unreadable(error))?;
         Ok(batches.iter().map(RecordBatch::num_rows).sum())
@@ -228,7 +242,7 @@ impl StateQuery {
         let batches = executor.execute(self.plan()?).await?;
         // The whole is merged from parts, so it is known only once all of them have been seen.
         let merges_whole = self.with_whole && !self.slices.is_empty();
-        let state = (batches, merges_whole.then(Whole::default));
+        let state = (batches, merges_whole.then(|| Whole::new(self.measures.len())));
         Ok(futures::stream::try_unfold(state, move |(mut batches, mut whole)| async move {
             match batches.next().await {
                 Some(batch) => {
@@ -236,7 +250,7 @@ impl StateQuery {
                     let mut rows = Vec::with_capacity(batch.num_rows());
                     self.read(&batch, &mut rows)?;
                     if let Some(whole) = &mut whole {
-                        rows.iter().try_for_each(|row| whole.add(row))?;
+                        whole.add(&rows)?;
                     }
                     Ok(Some((rows, (batches, whole))))
                 }
@@ -250,9 +264,15 @@ impl StateQuery {
         Error::of_files(&self.source.uri, source)
     }
 
+    /// The slice expression that a row is a part of, by the number of its grouping set: a bit for each key that the set
+    /// leaves out, the last key's lowest.
+    fn expression_of(&self, set: Option<u64>) -> Option<usize> {
+        let last = self.slices.len().checked_sub(1)?;
+        Some(set.map_or(0, |set| last.saturating_sub((!set).trailing_zeros() as usize)))
+    }
+
     fn read(&self, batch: &RecordBatch, rows: &mut Vec<EncodedRow>) -> Result<()> {
-        let windows = typed(batch, WINDOW)?;
-        let windows = windows.as_primitive::<TimestampMicrosecondType>();
+        let windows = batch.column_by_name(WINDOW).map(|windows| windows.as_primitive::<TimestampMicrosecondType>());
         let models = self.model.is_some().then(|| text(batch, MODEL)).transpose()?;
         let slices = (0..self.slices.len()).map(|index| text(batch, &slice_name(index))).collect::<Result<Vec<_>>>()?;
         let weights = self.sampling_fraction.is_some().then(|| typed(batch, WEIGHT)).transpose()?;
@@ -266,12 +286,16 @@ impl StateQuery {
                     .map_err(|e| exec_datafusion_err!("{e}"))?)
             })
             .collect::<Result<Vec<_>>>()?;
+        let sets = match self.slices.len() {
+            0 | 1 => None,
+            _ => Some(cast_array(typed(batch, Aggregate::INTERNAL_GROUPING_ID)?, &DataType::UInt64)?),
+        };
+        let sets = sets.as_ref().map(|sets| sets.as_primitive::<UInt64Type>());
         for row in 0..batch.num_rows() {
-            let slice =
-                slices.iter().enumerate().find(|(_, values)| values.is_valid(row)).map(|(expression, values)| {
-                    let value = values.as_string::<i32>().value(row).strip_prefix('=').map(str::to_owned);
-                    SliceOf { expression, value }
-                });
+            let slice = self.expression_of(sets.map(|sets| sets.value(row))).map(|expression| {
+                let values = slices[expression].as_string::<i32>();
+                SliceOf { expression, value: values.is_valid(row).then(|| values.value(row).to_owned()) }
+            });
             let encoded = states
                 .iter()
                 .zip(&self.measures)
@@ -281,9 +305,13 @@ impl StateQuery {
                 })
                 .collect();
             let logged = u64::try_from(counts.value(row)).unwrap_or(0);
+            // Only a plan without groups has a row for no rows.
+            if logged == 0 {
+                continue;
+            }
             let times = weights.map_or(1, |weights| u64::try_from(weights.value(row)).unwrap_or(1));
             let mut read = EncodedRow {
-                window: windows.is_valid(row).then(|| windows.value(row)),
+                window: windows.map_or(Some(0), |windows| windows.is_valid(row).then(|| windows.value(row))),
                 model: models
                     .as_ref()
                     .filter(|models| models.is_valid(row))
@@ -306,6 +334,14 @@ impl StateQuery {
     }
 }
 
+/// The value by which a slice groups. It becomes text once a group, not once a row.
+fn slice_key(slice: &SliceExpression, schema: &DFSchema) -> Result<Expr> {
+    Ok(match slice.expr.get_type(schema)? {
+        DataType::Dictionary(_, values) => cast(slice.expr.clone(), *values),
+        _ => slice.expr.clone(),
+    })
+}
+
 /// How often a row counts: the inverse of the share of rows that were logged, rounded to a whole number; once where the
 /// share is none.
 fn weight(fraction: Expr) -> Result<Expr> {
@@ -313,13 +349,6 @@ fn weight(fraction: Expr) -> Result<Expr> {
     let is_share = fraction.clone().gt_eq(lit(LEAST_FRACTION)).and(fraction.clone().lt_eq(lit(1.0)));
     let times = datafusion::functions::math::expr_fn::round(vec![lit(1.0) / fraction]);
     Ok(when(is_share, cast(times, DataType::Int64)).otherwise(lit(1_i64))?)
-}
-
-/// The value of a slice as text. A tag before it keeps the null slice apart from a grouping set that leaves the column
-/// out.
-fn tagged(slice: &SliceExpression) -> Result<Expr> {
-    let value = cast(slice.expr.clone(), DataType::Utf8);
-    Ok(when(slice.expr.clone().is_null(), lit("-")).otherwise(concat(vec![lit("="), value]))?)
 }
 
 fn ident(name: &str) -> Expr {
@@ -349,6 +378,12 @@ fn typed<'a>(batch: &'a RecordBatch, name: &str) -> Result<&'a dyn Array> {
     Ok(column.map(AsRef::as_ref).ok_or_else(|| exec_datafusion_err!("the plan yields no column {name}"))?)
 }
 
-fn text(batch: &RecordBatch, name: &str) -> Result<arrow::array::ArrayRef> {
-    Ok(arrow::compute::cast(typed(batch, name)?, &DataType::Utf8).map_err(|error| exec_datafusion_err!("{error}"))?)
+fn text(batch: &RecordBatch, name: &str) -> Result<ArrayRef> {
+    cast_array(typed(batch, name)?, &DataType::Utf8)
+}
+
+/// What has no value of that type is an error, as it is in a query.
+fn cast_array(array: &dyn Array, to: &DataType) -> Result<ArrayRef> {
+    let options = CastOptions { safe: false, ..CastOptions::default() };
+    Ok(cast_with_options(array, to, &options).map_err(|error| exec_datafusion_err!("{error}"))?)
 }

@@ -1,6 +1,7 @@
 //! From states at the finest windows to states by window: merges, never another look at the data.
 
 use std::cmp::Reverse;
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -10,6 +11,7 @@ use limno_metrics::{ColumnState, MeasureState};
 use limno_sql::expression::SliceExpression;
 use limno_sql::plan::SliceOf;
 use limno_sql::window::{Calendar, Granularity, Window};
+use rayon::prelude::*;
 
 use crate::Result;
 use crate::ledger::{LedgerKey, LedgerRow};
@@ -188,7 +190,8 @@ pub(super) struct Merger<'a> {
     /// Each state by name: more than one subject can want it.
     names: BTreeMap<&'a str, usize>,
     windows: Windows,
-    states: BTreeMap<CellKey, Vec<Option<MeasureState>>>,
+    /// For each name the states of all cells: names have nothing to do with each other, so all cores merge them.
+    states: Vec<BTreeMap<CellKey, MeasureState>>,
 }
 
 impl<'a> Merger<'a> {
@@ -199,30 +202,43 @@ impl<'a> Merger<'a> {
             let next = names.len();
             names.entry(name).or_insert(next);
         }
-        Self { layout, wanted, subjects, names, windows: Windows::new(), states: BTreeMap::new() }
+        let states = vec![BTreeMap::new(); names.len()];
+        Self { layout, wanted, subjects, names, windows: Windows::new(), states }
     }
 
-    /// Adds a stored state; one of other cells or subjects is passed over.
+    /// Adds stored states; those of other cells or subjects are passed over.
     ///
     /// # Errors
-    /// When the state does not decode or merge.
-    pub(super) fn add(&mut self, row: &LedgerRow) -> Result<()> {
-        let (Some(name), Some(encoded)) = (&row.key.column, &row.state) else { return Ok(()) };
-        let Some(&position) = self.names.get(name.as_str()) else { return Ok(()) };
-        let cells = self.layout.cells(&row.key, &mut self.windows);
-        let mut cells = cells.into_iter().map(|(key, _)| key).filter(|key| self.wanted.contains(key)).peekable();
-        if cells.peek().is_none() {
-            return Ok(());
-        }
-        let state = MeasureState::decode(encoded)?;
-        for key in cells {
-            let states = self.states.entry(key).or_insert_with(|| vec![None; self.names.len()]);
-            match &mut states[position] {
-                Some(merged) => merged.merge(&state)?,
-                none => *none = Some(state.clone()),
+    /// When a state does not decode or merge.
+    pub(super) fn add(&mut self, rows: &[LedgerRow]) -> Result<()> {
+        let mut wanted: Vec<(usize, Vec<CellKey>, &[u8])> = Vec::with_capacity(rows.len());
+        for row in rows {
+            let (Some(name), Some(encoded)) = (&row.key.column, &row.state) else { continue };
+            let Some(&position) = self.names.get(name.as_str()) else { continue };
+            let cells = self.layout.cells(&row.key, &mut self.windows).into_iter().map(|(key, _)| key);
+            let cells: Vec<CellKey> = cells.filter(|key| self.wanted.contains(key)).collect();
+            if !cells.is_empty() {
+                wanted.push((position, cells, encoded));
             }
         }
-        Ok(())
+        let decoded: Vec<_> = wanted
+            .into_par_iter()
+            .map(|(position, cells, encoded)| Ok((position, cells, MeasureState::decode(encoded)?)))
+            .collect::<Result<_>>()?;
+        let mut of_names: Vec<Vec<_>> = std::iter::repeat_with(Vec::new).take(self.names.len()).collect();
+        for (position, cells, state) in decoded {
+            of_names[position].push((cells, state));
+        }
+        self.states.par_iter_mut().zip(of_names).try_for_each(|(merged, states)| {
+            for (mut cells, state) in states {
+                let last = cells.pop();
+                for key in cells {
+                    merge_into(merged, key, state.clone())?;
+                }
+                last.map_or(Ok(()), |key| merge_into(merged, key, state))?;
+            }
+            Ok(())
+        })
     }
 
     /// The frozen states of all cells that have any.
@@ -251,6 +267,22 @@ impl<'a> Merger<'a> {
             let mut of = of;
             subjects.iter().map(&mut of).collect()
         };
-        self.states.into_iter().map(|(key, states)| (key, freeze(states))).collect()
+        let mut cells: BTreeMap<CellKey, Vec<Option<MeasureState>>> = BTreeMap::new();
+        for (position, states) in self.states.into_iter().enumerate() {
+            for (key, state) in states {
+                cells.entry(key).or_insert_with(|| vec![None; names.len()])[position] = Some(state);
+            }
+        }
+        cells.into_iter().collect::<Vec<_>>().into_par_iter().map(|(key, states)| (key, freeze(states))).collect()
     }
+}
+
+fn merge_into(merged: &mut BTreeMap<CellKey, MeasureState>, key: CellKey, state: MeasureState) -> Result<()> {
+    match merged.entry(key) {
+        Entry::Vacant(entry) => {
+            entry.insert(state);
+        }
+        Entry::Occupied(mut entry) => entry.get_mut().merge(&state)?,
+    }
+    Ok(())
 }

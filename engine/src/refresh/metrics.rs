@@ -22,7 +22,7 @@ use super::custom::{drift_rows, profile_rows};
 use super::drift_rows::DriftRow;
 use super::profile_rows::ProfileRow;
 use super::rows::{Cell, Presence, RowMaker};
-use super::size::state_size;
+use super::size::sorted_size;
 use super::tables::Tables;
 use super::update::Touched;
 use crate::ledger::{Ledger, LedgerRow, Role, rows_of};
@@ -242,11 +242,10 @@ impl MetricWriter<'_> {
         let mut merger = Merger::new(layout, cells, subjects);
         let mut rows = std::pin::pin!(self.ledger.read(self.context, files, Some(filter)).await?);
         while let Some(rows) = rows.next().await {
-            for row in rows? {
-                merger.add(&row)?;
-            }
+            let rows = rows?;
+            self.watch.run(Stage::Merge, || merger.add(&rows))?;
         }
-        Ok(merger.freeze())
+        Ok(self.watch.run(Stage::Merge, || merger.freeze()))
     }
 
     /// How many columns may be in memory at once, if the states of one take so many bytes.
@@ -258,7 +257,7 @@ impl MetricWriter<'_> {
     /// Bytes that the states of one column of these cells take in memory, about: of the column that takes most.
     fn size_of(&self, outline: &BTreeMap<CellKey, Outline>, cells: &BTreeSet<CellKey>) -> u64 {
         let rows = cells.iter().filter_map(|key| outline.get(key)).map(|cell| cell.rows);
-        rows.map(|rows| self.largest.iter().map(|measure| state_size(rows, measure)).sum::<u64>()).sum()
+        rows.map(|rows| self.largest.iter().map(|measure| sorted_size(rows, measure)).sum::<u64>()).sum()
     }
 
     /// The one window of a table without a time: rows beside those of earlier refreshes.

@@ -42,6 +42,11 @@ pub(super) fn state_size(rows: u64, measure: &Measure) -> u64 {
     }
 }
 
+/// Bytes that the same state takes in order, as rows are made from it: a bucket then is four numbers.
+pub(super) fn sorted_size(rows: u64, measure: &Measure) -> u64 {
+    state_size(rows, measure).saturating_mul(2)
+}
+
 /// The states on which the row of a column hangs, of the column for which they can become largest.
 pub(super) fn largest(monitor: &BoundMonitor) -> Vec<Measure> {
     /// Enough for every limit to show.

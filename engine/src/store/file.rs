@@ -9,10 +9,11 @@ use deltalake::kernel::Add;
 use deltalake::{DeltaTableError, ObjectStore, Path};
 use limno_sql::watch::{Stage, Watch};
 use object_store::ObjectStoreExt;
-use parquet::arrow::ArrowWriter;
-use parquet::basic::Compression;
+use parquet::arrow::{ArrowSchemaConverter, ArrowWriter};
+use parquet::basic::{Compression, Type};
 use parquet::errors::ParquetError;
 use parquet::file::properties::WriterProperties;
+use parquet::schema::types::ColumnDescPtr;
 use serde_json::json;
 use uuid::Uuid;
 
@@ -25,6 +26,21 @@ const ROW_GROUP_ROWS: usize = 4096;
 const LARGEST_ROW_GROUP: usize = 8 << 20;
 /// A file that has become so long is closed, and another begun: it is in memory until then.
 const LONGEST_FILE: usize = 32 << 20;
+
+/// How rows are written. Doubles and states hardly ever repeat, so that a dictionary of them costs much and saves nothing.
+fn properties(schema: &SchemaRef) -> Result<WriterProperties, ParquetError> {
+    let columns = ArrowSchemaConverter::new().convert(schema)?;
+    let is_all_its_own = |column: &ColumnDescPtr| match column.physical_type() {
+        Type::DOUBLE => true,
+        Type::BYTE_ARRAY => column.logical_type_ref().is_none(),
+        _ => false,
+    };
+    let builder = WriterProperties::builder()
+        .set_compression(Compression::SNAPPY)
+        .set_max_row_group_row_count(Some(ROW_GROUP_ROWS));
+    let own = columns.columns().iter().filter(|column| is_all_its_own(column));
+    Ok(own.fold(builder, |builder, column| builder.set_column_dictionary_enabled(column.path().clone(), false)).build())
+}
 
 /// Writes the files of one group at a time. A file is in its place as a whole or not at all.
 #[derive(Debug)]
@@ -59,11 +75,8 @@ impl FileWriter {
 
     fn encode(&mut self, rows: &RecordBatch) -> Result<usize, ParquetError> {
         if self.open.is_none() {
-            let properties = WriterProperties::builder()
-                .set_compression(Compression::SNAPPY)
-                .set_max_row_group_row_count(Some(ROW_GROUP_ROWS))
-                .build();
-            self.open = Some(ArrowWriter::try_new(Vec::new(), Arc::clone(&self.schema), Some(properties))?);
+            self.open =
+                Some(ArrowWriter::try_new(Vec::new(), Arc::clone(&self.schema), Some(properties(&self.schema)?))?);
         }
         let Some(writer) = &mut self.open else { return Ok(0) };
         writer.write(rows)?;

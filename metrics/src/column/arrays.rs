@@ -44,12 +44,6 @@ impl Runs {
     }
 }
 
-/// The group of all rows, if they have one in common.
-pub(crate) fn only_group(groups: &[usize]) -> Option<usize> {
-    let first = *groups.first().filter(|&&group| group != usize::MAX)?;
-    groups.iter().all(|&group| group == first).then_some(first)
-}
-
 /// Whether the array holds numbers that doubles do not tell apart, and then the digits of all of them, with zeros at
 /// nulls, and the magnitude up to which they are exact.
 pub(crate) fn wide_integers(array: &dyn Array) -> Result<Option<(Vec<i128>, u64)>> {

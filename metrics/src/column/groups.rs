@@ -8,9 +8,9 @@ use arrow::array::{Array, AsArray, Float64Array};
 use arrow::buffer::NullBuffer;
 use arrow::datatypes::{DataType, Float64Type, Int64Type, TimeUnit, TimestampMicrosecondType};
 
-use super::arrays::{Runs, cast_to, only_group, unfit, wide_integers};
+use super::arrays::{Runs, cast_to, unfit, wide_integers};
 use super::lengths::lengths_of;
-use super::sorter::Sorter;
+use super::sorter::Sorted;
 use super::strings::Strings;
 use super::values::EXACT_INTEGERS;
 use super::{ColumnKind, ColumnOptions, ColumnState, Values};
@@ -21,7 +21,6 @@ use crate::{Error, Result};
 pub struct ColumnGroups {
     options: ColumnOptions,
     states: Vec<ColumnState>,
-    sorter: Sorter,
     strings: Strings,
 }
 
@@ -29,7 +28,7 @@ impl ColumnGroups {
     /// No groups yet.
     #[must_use]
     pub fn new(options: ColumnOptions) -> Self {
-        Self { options, states: Vec::new(), sorter: Sorter::default(), strings: Strings::default() }
+        Self { options, states: Vec::new(), strings: Strings::default() }
     }
 
     /// One group with the state taken out of `state`.
@@ -68,7 +67,19 @@ impl ColumnGroups {
         if array.len() != groups.len() {
             return Err(Error::invalid_argument(format!("{} values for {} groups", array.len(), groups.len())));
         }
-        if groups.iter().any(|&group| group != usize::MAX && group >= self.states.len()) {
+        self.observe_sorted(array, &Sorted::of(groups))
+    }
+
+    /// Adds all rows of `array` to one group, which must exist.
+    ///
+    /// # Errors
+    /// As [`observe`](Self::observe).
+    pub fn observe_all(&mut self, array: &dyn Array, group: usize) -> Result<()> {
+        self.observe_sorted(array, &Sorted::all(group, array.len()))
+    }
+
+    fn observe_sorted(&mut self, array: &dyn Array, sorted: &Sorted) -> Result<()> {
+        if sorted.greatest().is_some_and(|group| group >= self.states.len()) {
             return Err(Error::invalid_argument("a row belongs to a group that does not exist"));
         }
         let Some(kind) = self.states.first().map(ColumnState::kind) else { return Ok(()) };
@@ -84,66 +95,66 @@ impl ColumnGroups {
         }
         // Dictionary and null arrays have logical nulls that the physical bitmap does not show.
         let nulls = array.logical_nulls();
-        if let Some(group) = only_group(groups) {
+        let nulls = nulls.filter(|nulls| nulls.null_count() > 0);
+        if let Some(group) = sorted.only() {
             let counts = &mut self.states[group].counts;
             counts.rows += array.len() as u64;
             counts.nulls += nulls.as_ref().map_or(0, NullBuffer::null_count) as u64;
-            return self.observe_as(kind, array, groups);
-        }
-        for (row, &group) in groups.iter().enumerate() {
-            if group != usize::MAX {
+        } else {
+            for (group, rows) in sorted.rows() {
                 let counts = &mut self.states[group].counts;
-                counts.rows += 1;
-                counts.nulls += u64::from(nulls.as_ref().is_some_and(|nulls| nulls.is_null(row)));
+                counts.rows += rows.clone().count() as u64;
+                if let Some(nulls) = &nulls {
+                    counts.nulls += rows.filter(|&row| nulls.is_null(row)).count() as u64;
+                }
             }
         }
-        self.observe_as(kind, array, groups)
+        self.observe_as(kind, array, sorted)
     }
 
-    fn observe_as(&mut self, kind: ColumnKind, array: &dyn Array, groups: &[usize]) -> Result<()> {
+    fn observe_as(&mut self, kind: ColumnKind, array: &dyn Array, sorted: &Sorted) -> Result<()> {
         match kind {
-            ColumnKind::Numeric => self.observe_numbers(array, groups),
-            ColumnKind::Temporal => self.observe_times(array, groups),
+            ColumnKind::Numeric => self.observe_numbers(array, sorted),
+            ColumnKind::Temporal => self.observe_times(array, sorted),
             ColumnKind::Categorical => {
-                if self.strings.observe(array, groups)? {
+                if self.strings.observe(array, sorted)? {
                     self.settle();
                 }
                 Ok(())
             }
-            ColumnKind::Length => self.observe_lengths(array, groups),
+            ColumnKind::Length => self.observe_lengths(array, sorted),
             ColumnKind::Opaque => Ok(()),
         }
     }
 
-    fn observe_lengths(&mut self, array: &dyn Array, groups: &[usize]) -> Result<()> {
-        for (length, &group) in lengths_of(array)?.into_iter().zip(groups) {
-            if let Some(state) = self.states.get_mut(group)
-                && let (Some(length), Values::Length(lengths)) = (length, &mut state.values)
-            {
-                lengths.observe(length, 1);
+    fn observe_lengths(&mut self, array: &dyn Array, sorted: &Sorted) -> Result<()> {
+        let all = lengths_of(array)?;
+        for (group, rows) in sorted.rows() {
+            if let Values::Length(lengths) = &mut self.states[group].values {
+                rows.filter_map(|row| all[row]).for_each(|length| lengths.observe(length, 1));
             }
         }
         Ok(())
     }
 
-    fn observe_numbers(&mut self, array: &dyn Array, groups: &[usize]) -> Result<()> {
+    fn observe_numbers(&mut self, array: &dyn Array, sorted: &Sorted) -> Result<()> {
         if let DataType::RunEndEncoded(_, field) = array.data_type() {
-            return match Runs::of(array).zip(only_group(groups)) {
+            return match Runs::of(array).zip(sorted.only()) {
                 Some((runs, group)) if wide_integers(&runs.values)?.is_none() => self.observe_runs(&runs, group),
-                _ => self.observe_numbers(&cast_to(array, field.data_type())?, groups),
+                _ => self.observe_numbers(&cast_to(array, field.data_type())?, sorted),
             };
         }
         if let DataType::Dictionary(_, values) = array.data_type() {
             let plain = cast_to(array, values)?;
-            return self.observe_numbers(&plain, groups);
+            return self.observe_numbers(&plain, sorted);
         }
         if let Some((raw, exact)) = wide_integers(array)? {
             let doubles = cast_to(array, &DataType::Float64)?;
-            self.observe_wide(doubles.as_primitive(), &raw, |raw| raw.unsigned_abs() > u128::from(exact), groups);
+            self.observe_wide(doubles.as_primitive(), &raw, |raw| raw.unsigned_abs() > u128::from(exact), sorted);
             return Ok(());
         }
         let values = cast_to(array, &DataType::Float64)?;
-        self.observe_doubles(values.as_primitive(), groups);
+        self.observe_doubles(values.as_primitive(), sorted);
         Ok(())
     }
 
@@ -160,17 +171,17 @@ impl ColumnGroups {
         Ok(())
     }
 
-    fn observe_times(&mut self, array: &dyn Array, groups: &[usize]) -> Result<()> {
+    fn observe_times(&mut self, array: &dyn Array, sorted: &Sorted) -> Result<()> {
         if let DataType::RunEndEncoded(_, field) = array.data_type() {
-            return self.observe_times(&cast_to(array, field.data_type())?, groups);
+            return self.observe_times(&cast_to(array, field.data_type())?, sorted);
         }
         if let DataType::Dictionary(_, values) = array.data_type() {
             let plain = cast_to(array, values)?;
-            return self.observe_times(&plain, groups);
+            return self.observe_times(&plain, sorted);
         }
         let micros = DataType::Timestamp(TimeUnit::Microsecond, None);
         if matches!(array.data_type(), DataType::Timestamp(TimeUnit::Nanosecond, _)) {
-            return self.observe_nanoseconds(array, groups);
+            return self.observe_nanoseconds(array, sorted);
         }
         let values = match array.data_type() {
             DataType::Timestamp(..) => {
@@ -191,15 +202,15 @@ impl ColumnGroups {
         let is_far = |micros: i128| micros.unsigned_abs() > u128::from(EXACT_INTEGERS);
         if micros.iter().flatten().any(|micros| is_far(i128::from(micros))) {
             let raw: Vec<i128> = micros.iter().map(|micros| i128::from(micros.unwrap_or(0))).collect();
-            self.observe_wide(&values, &raw, is_far, groups);
+            self.observe_wide(&values, &raw, is_far, sorted);
         } else {
-            self.observe_doubles(&values, groups);
+            self.observe_doubles(&values, sorted);
         }
         Ok(())
     }
 
     /// Nanoseconds are measured in whole microseconds, but counted one by one.
-    fn observe_nanoseconds(&mut self, array: &dyn Array, groups: &[usize]) -> Result<()> {
+    fn observe_nanoseconds(&mut self, array: &dyn Array, sorted: &Sorted) -> Result<()> {
         let nanos = cast_to(array, &DataType::Int64)?;
         let nanos = nanos.as_primitive::<Int64Type>();
         #[expect(clippy::cast_precision_loss, reason = "microseconds until the year 2255 are exact doubles")]
@@ -207,41 +218,39 @@ impl ColumnGroups {
         let is_fine = |nanos: i128| nanos % 1000 != 0;
         if nanos.iter().flatten().any(|nanos| is_fine(i128::from(nanos))) {
             let raw: Vec<i128> = nanos.iter().map(|nanos| i128::from(nanos.unwrap_or(0))).collect();
-            self.observe_wide(&micros, &raw, is_fine, groups);
+            self.observe_wide(&micros, &raw, is_fine, sorted);
         } else {
-            self.observe_doubles(&micros, groups);
+            self.observe_doubles(&micros, sorted);
         }
         Ok(())
     }
 
-    fn observe_doubles(&mut self, values: &Float64Array, groups: &[usize]) {
+    fn observe_doubles(&mut self, values: &Float64Array, sorted: &Sorted) {
         let states = &mut self.states;
-        if let Some(group) = only_group(groups) {
+        if let Some(group) = sorted.only() {
             let state = &mut states[group];
             if let Values::Numeric(column) | Values::Temporal(column) = &mut state.values {
                 column.observe_valid(values.values(), values.nulls(), &mut state.counts);
             }
             return;
         }
-        self.sorter.sort(groups, |row| values.is_valid(row));
-        let gathered = self.sorter.gather(values.values());
-        for (group, range) in self.sorter.runs() {
+        let gathered = sorted.gather_valid(values.values(), values.nulls());
+        for (group, range) in gathered.runs() {
             let state = &mut states[group];
             if let Values::Numeric(column) | Values::Temporal(column) = &mut state.values {
-                column.observe_values(&gathered[range], &mut state.counts);
+                column.observe_values(&gathered.values()[range], &mut state.counts);
             }
         }
     }
 
     /// The rare way for numbers that doubles do not tell apart.
-    fn observe_wide(&mut self, values: &Float64Array, raw: &[i128], is_wide: impl Fn(i128) -> bool, groups: &[usize]) {
-        self.sorter.sort(groups, |row| values.is_valid(row));
-        let values = self.sorter.gather(values.values());
-        let raw = self.sorter.gather(raw);
-        for (group, range) in self.sorter.runs() {
+    fn observe_wide(&mut self, values: &Float64Array, raw: &[i128], is_wide: impl Fn(i128) -> bool, sorted: &Sorted) {
+        let raw = sorted.gather_valid(raw, values.nulls());
+        let values = sorted.gather_valid(values.values(), values.nulls());
+        for (group, range) in values.runs() {
             let state = &mut self.states[group];
             if let Values::Numeric(column) | Values::Temporal(column) = &mut state.values {
-                let (raw, values) = (&raw[range.clone()], &values[range]);
+                let (raw, values) = (&raw.values()[range.clone()], &values.values()[range]);
                 column.observe_wide(raw, &is_wide, values, &mut state.counts);
             }
         }

@@ -77,7 +77,7 @@ impl ColumnState {
     /// When the array's type does not fit the column's kind.
     pub fn observe(&mut self, array: &dyn Array) -> Result<()> {
         let mut groups = ColumnGroups::around(self);
-        let result = groups.observe(array, &vec![0; array.len()]);
+        let result = groups.observe_all(array, 0);
         // The state comes back whatever happened: values that are refused change nothing.
         if let Some(state) = groups.into_states().pop() {
             *self = state;

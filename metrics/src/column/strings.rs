@@ -4,7 +4,8 @@ use arrow::array::{Array, ArrayAccessor, AsArray};
 use arrow::datatypes::DataType;
 use hashbrown::{HashMap, HashTable};
 
-use super::arrays::{Runs, cast_to, is_text, only_group};
+use super::arrays::{Runs, cast_to, is_text};
+use super::sorter::Sorted;
 use crate::Result;
 use crate::state::{Categories, categories};
 
@@ -18,8 +19,9 @@ pub(super) struct Strings {
     /// Whether the categories are strings, which have lengths.
     has_lengths: bool,
     pending: Vec<HashMap<u32, u64>>,
-    /// Reused: how often each of a batch's strings occurs, while all rows belong to one group.
+    /// Reused: how often each string occurs among the rows of a group, and which do.
     counts: Vec<u64>,
+    counted: Vec<u32>,
 }
 
 impl Strings {
@@ -31,80 +33,62 @@ impl Strings {
     }
 
     /// Counts the rows of an array that can be categories. Whether the counts should move into the states.
-    pub(super) fn observe(&mut self, array: &dyn Array, groups: &[usize]) -> Result<bool> {
+    pub(super) fn observe(&mut self, array: &dyn Array, sorted: &Sorted) -> Result<bool> {
         self.has_lengths = is_text(array.data_type());
         if let Some(Runs { values, runs }) = Runs::of(array) {
             let ids = self.ids(values.as_ref())?;
-            let mut row = 0;
-            for (position, length) in runs {
-                let rows = &groups[row..row + usize::try_from(length).unwrap_or(0)];
-                row += rows.len();
-                if let Some(id) = ids[position] {
-                    self.add(id, length, rows);
+            if let Some(group) = sorted.only() {
+                for (position, length) in runs {
+                    self.add(group, ids[position], length);
                 }
+            } else {
+                let of = |(position, length)| std::iter::repeat_n(ids[position], usize::try_from(length).unwrap_or(0));
+                self.count(&runs.into_iter().flat_map(of).collect::<Vec<_>>(), sorted);
             }
         } else if let DataType::Dictionary(..) = array.data_type() {
-            self.observe_dictionary(array, groups)?;
-        } else if let Some(group) = only_group(groups) {
-            // Numbers are small, so counting them is an index and an increment.
-            for id in self.ids(array)?.into_iter().flatten() {
-                let id = id as usize;
-                if id >= self.counts.len() {
-                    self.counts.resize(id + 1, 0);
-                }
-                self.counts[id] += 1;
-            }
-            for (id, count) in (0u32..).zip(&mut self.counts).filter(|(_, count)| **count > 0) {
-                *self.pending[group].entry(id).or_insert(0) += std::mem::take(count);
-            }
+            self.observe_dictionary(array, sorted)?;
         } else {
-            for (id, &group) in self.ids(array)?.into_iter().zip(groups) {
-                if let (Some(id), Some(pending)) = (id, self.pending.get_mut(group)) {
-                    *pending.entry(id).or_insert(0) += 1;
-                }
-            }
+            let ids = self.ids(array)?;
+            self.count(&ids, sorted);
         }
         Ok(self.interner.strings.len() > INTERNED)
     }
 
     /// Each entry of a dictionary is looked up once; rows count keys.
-    fn observe_dictionary(&mut self, array: &dyn Array, groups: &[usize]) -> Result<()> {
+    fn observe_dictionary(&mut self, array: &dyn Array, sorted: &Sorted) -> Result<()> {
         let dictionary = array.as_any_dictionary();
         if dictionary.values().is_empty() {
             // Every row is null, and there is no value that a key could be brought into the range of.
             return Ok(());
         }
         let ids = self.ids(dictionary.values().as_ref())?;
-        let keys = dictionary.normalized_keys();
         let nulls = dictionary.keys().nulls();
         let is_valid = |row: usize| nulls.is_none_or(|nulls| nulls.is_valid(row));
-        if only_group(groups).is_some() {
-            let mut counts = vec![0u64; ids.len()];
-            keys.iter().enumerate().filter(|(row, _)| is_valid(*row)).for_each(|(_, &key)| counts[key] += 1);
-            for (id, count) in ids.into_iter().zip(counts).filter(|&(_, count)| count > 0) {
-                if let Some(id) = id {
-                    self.add(id, count, &groups[..1]);
-                }
-            }
-            return Ok(());
-        }
-        for (row, &group) in groups.iter().enumerate() {
-            if let (true, Some(id), Some(pending)) = (is_valid(row), ids[keys[row]], self.pending.get_mut(group)) {
-                *pending.entry(id).or_insert(0) += 1;
-            }
-        }
+        let keys = dictionary.normalized_keys().into_iter().enumerate();
+        let ids: Vec<_> = keys.map(|(row, key)| ids[key].filter(|_| is_valid(row))).collect();
+        self.count(&ids, sorted);
         Ok(())
     }
 
-    /// Adds `times` rows of a string that belong to `groups`: to each its own, or all to the only one.
-    fn add(&mut self, id: u32, times: u64, groups: &[usize]) {
-        if let Some(group) = only_group(groups) {
+    fn add(&mut self, group: usize, id: Option<u32>, times: u64) {
+        if let Some(id) = id {
             *self.pending[group].entry(id).or_insert(0) += times;
-            return;
         }
-        for &group in groups {
-            if let Some(pending) = self.pending.get_mut(group) {
-                *pending.entry(id).or_insert(0) += 1;
+    }
+
+    /// Adds a row of each string to its group. Numbers are small, so counting them is an index and an increment.
+    fn count(&mut self, ids: &[Option<u32>], sorted: &Sorted) {
+        self.counts.resize(self.interner.strings.len(), 0);
+        for (group, rows) in sorted.rows() {
+            for id in rows.filter_map(|row| ids[row]) {
+                let count = &mut self.counts[id as usize];
+                if *count == 0 {
+                    self.counted.push(id);
+                }
+                *count += 1;
+            }
+            for id in self.counted.drain(..) {
+                *self.pending[group].entry(id).or_insert(0) += std::mem::take(&mut self.counts[id as usize]);
             }
         }
     }

@@ -134,6 +134,12 @@ impl NumericColumn {
         self.open_departed(departed.as_ref());
     }
 
+    /// The same, and keeps the histogram in it: for a state that will only be read.
+    pub(crate) fn sort(&mut self) {
+        self.settle();
+        self.numbers.sort();
+    }
+
     /// Number of distinct values, and whether it is exact.
     #[must_use]
     pub fn distinct(&self) -> (u64, bool) {

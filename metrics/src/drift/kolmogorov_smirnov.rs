@@ -41,8 +41,7 @@ pub fn kolmogorov_smirnov(baseline: &Buckets, current: &Buckets) -> Option<Kolmo
         (as_share(lower), as_share(upper.saturating_sub(lower)))
     } else {
         let (n, m) = (u128::from(n), u128::from(m));
-        let (lower, upper) =
-            interval(baseline, current, |f, g| (u128::from(f) * m).abs_diff(u128::from(g) * n));
+        let (lower, upper) = interval(baseline, current, |f, g| (u128::from(f) * m).abs_diff(u128::from(g) * n));
         let as_share = |value: u128| value as f64 / (n * m) as f64;
         (as_share(lower), as_share(upper.saturating_sub(lower)))
     };

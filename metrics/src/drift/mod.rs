@@ -265,11 +265,10 @@ const fn counts_of(bin: &Bin) -> (u64, u64) {
 /// f/n − g/m, from the exact numerator f·m − g·n: right to a few units in the last place, also where they nearly agree.
 #[expect(clippy::cast_precision_loss, reason = "the difference is rounded here, once")]
 fn share_difference((f, n): (u64, u64), (g, m): (u64, u64)) -> f64 {
-    if let Some(product) = n.checked_mul(m) {
-        // No part is greater than its whole, so nothing overflows; the integers are those of below.
-        let (left, right) = (f * m, g * n);
-        let share = left.abs_diff(right) as f64 / product as f64;
-        return if left < right { -share } else { share };
+    if let Some(product) = n.checked_mul(m).and_then(|product| i64::try_from(product).ok()) {
+        // No part is greater than its whole, so nothing overflows. Signed integers become doubles in one step.
+        let difference = (f * m).cast_signed() - (g * n).cast_signed();
+        return difference as f64 / product as f64;
     }
     let (left, right) = (u128::from(f) * u128::from(m), u128::from(g) * u128::from(n));
     let share = left.abs_diff(right) as f64 / (u128::from(n) * u128::from(m)) as f64;

@@ -76,8 +76,9 @@ pub fn wasserstein(baseline: NumericSide<'_>, current: NumericSide<'_>) -> Optio
         let left = left.map(|bucket| Step::of(bucket, baseline.ends(bucket), f, n));
         let right = right.map(|bucket| Step::of(bucket, current.ends(bucket), g, m));
         let (Some(one), Some(other)) = (left.or(right), right.or(left)) else { return };
-        let mut ends = [one.from, one.to, other.from, other.to];
-        ends.sort_unstable_by(f64::total_cmp);
+        // Each begins before it ends.
+        let inner = (one.from.max(other.from), one.to.min(other.to));
+        let ends = [one.from.min(other.from), inner.0.min(inner.1), inner.0.max(inner.1), one.to.max(other.to)];
         if let Some(before) = before {
             areas.add_flat(f, g, before, ends[0]);
         }

@@ -14,7 +14,7 @@ use super::scores::{Label, ScoredRows};
 use super::{QualityState, Values};
 use crate::column::ColumnKind;
 use crate::column::arrays::{cast_to, unfit};
-use crate::column::sorter::Sorter;
+use crate::column::sorter::Sorted;
 use crate::{Error, Result};
 
 /// The states of model quality for groups `0..len`.
@@ -24,7 +24,6 @@ pub struct QualityGroups {
     /// A copy that all states share.
     empty: QualityState,
     states: Vec<QualityState>,
-    sorter: Sorter,
 }
 
 impl QualityGroups {
@@ -32,7 +31,7 @@ impl QualityGroups {
     #[must_use]
     pub fn new(options: QualityOptions) -> Self {
         let empty = QualityState::empty(&options);
-        Self { options, empty, states: Vec::new(), sorter: Sorter::default() }
+        Self { options, empty, states: Vec::new() }
     }
 
     /// One group with the state taken out of `state`.
@@ -88,22 +87,22 @@ impl QualityGroups {
         if let Some(length) = lengths.into_iter().find(|&length| length != groups.len()) {
             return Err(Error::invalid_argument(format!("{length} values for {} groups", groups.len())));
         }
-        if groups.iter().any(|&group| group != usize::MAX && group >= self.states.len()) {
+        let sorted = Sorted::of(groups);
+        if sorted.greatest().is_some_and(|group| group >= self.states.len()) {
             return Err(Error::invalid_argument("a row belongs to a group that does not exist"));
         }
         match &self.options {
-            QualityOptions::Regression => self.observe_numbers(prediction, label, groups),
-            QualityOptions::Classification { .. } => self.observe_classes(prediction, label, scores, groups),
+            QualityOptions::Regression => self.observe_numbers(prediction, label, &sorted),
+            QualityOptions::Classification { .. } => self.observe_classes(prediction, label, scores, &sorted),
         }
     }
 
-    fn observe_numbers(&mut self, prediction: &dyn Array, label: &dyn Array, groups: &[usize]) -> Result<()> {
+    fn observe_numbers(&mut self, prediction: &dyn Array, label: &dyn Array, sorted: &Sorted) -> Result<()> {
         let (predictions, labels) = (doubles(prediction)?, doubles(label)?);
-        self.sorter.sort(groups, |_| true);
-        let (predictions, labels) = (self.sorter.gather(&predictions), self.sorter.gather(&labels));
-        for (group, range) in self.sorter.runs() {
+        let (predictions, labels) = (sorted.gather(&predictions), sorted.gather(&labels));
+        for (group, range) in predictions.runs() {
             let state = &mut self.states[group];
-            let (predictions, labels) = (&predictions[range.clone()], &labels[range]);
+            let (predictions, labels) = (&predictions.values()[range.clone()], &labels.values()[range]);
             state.rows += labels.len() as u64;
             state.labeled += labels.iter().filter(|label| !label.is_nan()).count() as u64;
             let pairs = predictions.iter().copied().zip(labels.iter().copied());
@@ -122,7 +121,7 @@ impl QualityGroups {
         prediction: &dyn Array,
         label: &dyn Array,
         scores: &[ArrayRef],
-        groups: &[usize],
+        sorted: &Sorted,
     ) -> Result<()> {
         let mut names = Names::default();
         let labels = class_ids(label, &mut names)?;
@@ -136,13 +135,12 @@ impl QualityGroups {
                 }
             }
         }
-        self.sorter.sort(groups, |_| true);
-        let (predictions, labels) = (self.sorter.gather(&predictions), self.sorter.gather(&labels));
-        let scores: Vec<Vec<f64>> = scores.into_iter().map(|scores| self.sorter.gather(&scores)).collect();
-        for (group, range) in self.sorter.runs() {
+        let (predictions, labels) = (sorted.gather(&predictions), sorted.gather(&labels));
+        let scores: Vec<_> = scores.iter().map(|scores| sorted.gather(scores)).collect();
+        for (group, range) in predictions.runs() {
             let state = &mut self.states[group];
-            let scores: Vec<&[f64]> = scores.iter().map(|scores| &scores[range.clone()]).collect();
-            let (predictions, ids) = (&predictions[range.clone()], &labels[range]);
+            let scores: Vec<&[f64]> = scores.iter().map(|scores| &scores.values()[range.clone()]).collect();
+            let (predictions, ids) = (&predictions.values()[range.clone()], &labels.values()[range]);
             let labels: Vec<Label> = ids.iter().map(|&id| Label::of(id, &places)).collect();
             let scored = ScoredRows { scores: &scores, labels: &labels };
             let rows = ClassRows { names: &names, predictions, labels: ids, scored };

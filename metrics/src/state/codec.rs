@@ -29,6 +29,8 @@
 use std::borrow::Cow;
 use std::cell::RefCell;
 
+use zstd::stream::raw::{InBuffer, Operation, OutBuffer};
+
 use crate::{Error, Result};
 
 const MAGIC: [u8; 2] = *b"LM";
@@ -124,6 +126,8 @@ impl Writer {
 thread_local! {
     /// Making a compressor costs more than compressing a small state.
     static COMPRESSOR: RefCell<Option<zstd::bulk::Compressor<'static>>> = const { RefCell::new(None) };
+    /// Nor is a decompressor cheap.
+    static DECOMPRESSOR: RefCell<Option<zstd::stream::raw::Decoder<'static>>> = const { RefCell::new(None) };
 }
 
 /// The bytes as a zstd frame; `None` if the compressor fails, which it does only for lack of memory.
@@ -134,6 +138,41 @@ fn compress(raw: &[u8]) -> Option<Vec<u8>> {
         }
         compressor.as_mut()?.compress(raw).ok()
     })
+}
+
+/// The `length` bytes that a zstd frame holds.
+fn decompress(packed: &[u8], length: usize) -> Result<Vec<u8>> {
+    DECOMPRESSOR.with_borrow_mut(|decompressor| {
+        let decoder = match decompressor {
+            Some(decoder) => decoder,
+            None => decompressor.insert(new_decompressor().map_err(does_not_decompress)?),
+        };
+        decoder.reinit().map_err(does_not_decompress)?;
+        // One byte more tells a frame that holds more.
+        let mut raw = Vec::with_capacity(length + 1);
+        let mut input = InBuffer::around(packed);
+        let mut output = OutBuffer::around(&mut raw);
+        let is_whole = loop {
+            let before = (input.pos(), output.pos());
+            match decoder.run(&mut input, &mut output).map_err(does_not_decompress)? {
+                0 => break true,
+                _ if before == (input.pos(), output.pos()) => break false,
+                _ => {}
+            }
+        };
+        if is_whole && input.pos() == packed.len() && raw.len() == length {
+            Ok(raw)
+        } else {
+            Err(Error::invalid_data("a state's length does not match its frame"))
+        }
+    })
+}
+
+fn new_decompressor() -> std::io::Result<zstd::stream::raw::Decoder<'static>> {
+    let mut decoder = zstd::stream::raw::Decoder::new()?;
+    // A forged window costs nothing, for which zstd would set 128 MiB aside.
+    decoder.set_parameter(zstd::zstd_safe::DParameter::WindowLogMax(COMPRESS_UP_TO_LOG))?;
+    Ok(decoder)
 }
 
 /// What so many compressed bytes may hold.
@@ -168,14 +207,8 @@ pub fn open(frame: &[u8]) -> Result<Vec<u8>> {
     let raw = match head[3] {
         0 => payload.to_vec(),
         COMPRESSED if raw_length <= COMPRESS_UP_TO => {
-            // The decompressor grows its buffer as it goes, so a forged length costs nothing by itself.
-            let mut decoder = zstd::stream::read::Decoder::new(payload).map_err(does_not_decompress)?;
-            // Nor does a forged window, for which zstd would set 128 MiB aside.
-            decoder.window_log_max(COMPRESS_UP_TO_LOG).map_err(does_not_decompress)?;
-            let mut raw = Vec::with_capacity(raw_length.min(payload.len().saturating_mul(8)));
-            std::io::Read::read_to_end(&mut std::io::Read::take(decoder, raw_length as u64 + 1), &mut raw)
-                .map_err(does_not_decompress)?;
-            raw
+            // So little that it may be allocated before it is believed.
+            decompress(payload, raw_length)?
         }
         flags => return Err(Error::invalid_data(format!("unknown flags {flags:#x} in a state"))),
     };
@@ -277,8 +310,7 @@ impl<'a> Reader<'a> {
         if length > most_raw(packed.len()) {
             return Err(Error::invalid_data("a state claims to hold more than its bytes can"));
         }
-        let raw = zstd::bulk::decompress(packed, length).map_err(does_not_decompress)?;
-        if raw.len() == length { Ok(Cow::Owned(raw)) } else { Err(cut_short()) }
+        Ok(Cow::Owned(decompress(packed, length)?))
     }
 
     const fn rest(self) -> &'a [u8] {

@@ -310,7 +310,8 @@ impl MergeableState for Distinct {
             Repr::Registers(theirs) => {
                 self.approximate();
                 if let Repr::Registers(ours) = &mut self.repr {
-                    theirs.values.iter().enumerate().for_each(|(index, &rank)| ours.raise(index, rank));
+                    ours.values.iter_mut().zip(&theirs.values).for_each(|(ours, &rank)| *ours = rank.max(*ours));
+                    ours.find_floor();
                 }
             }
         }

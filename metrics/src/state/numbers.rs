@@ -112,6 +112,11 @@ impl Numbers {
         self.open()
     }
 
+    /// Keeps the histogram, which has been settled, in its canonical form.
+    pub(crate) fn sort(&mut self) {
+        self.histogram.sort();
+    }
+
     /// The histogram.
     #[must_use]
     pub const fn histogram(&self) -> &Histogram {

@@ -28,11 +28,24 @@ pub(super) enum Input {
 pub(super) struct StateGroups {
     input: Input,
     groups: Groups,
+    /// What was handed over by other partitions. Where rows lie by window most groups come from one alone.
+    arrived: Vec<Arrived>,
     /// Groups numbered by us, since rows that a filter leaves out must not be observed.
     kept: Vec<usize>,
     /// Recounted every so often: sizes of states are not worth a walk over all of them for each batch.
     size: usize,
     batches: u32,
+}
+
+/// The states of one group that other partitions handed over.
+#[derive(Debug, Default)]
+enum Arrived {
+    #[default]
+    None,
+    /// One, which nobody has to look into: encodings are canonical.
+    Alone(Vec<u8>),
+    /// Several, merged into the state of the group.
+    Merged,
 }
 
 #[derive(Debug)]
@@ -158,7 +171,7 @@ impl StateGroups {
             Input::Values(MeasureOptions::Sample { limit }) => Groups::Samples { limit: *limit, samples: Vec::new() },
             Input::States => Groups::Merging(Vec::new()),
         };
-        Self { input, groups, kept: Vec::new(), size: 0, batches: 0 }
+        Self { input, groups, arrived: Vec::new(), kept: Vec::new(), size: 0, batches: 0 }
     }
 
     fn observe(
@@ -172,6 +185,7 @@ impl StateGroups {
             return self.merge(only(values)?, groups, filter, total);
         }
         self.groups.resize(total);
+        self.open_arrived()?;
         match filter {
             None => self.groups.observe(values, groups)?,
             Some(filter) => {
@@ -186,6 +200,16 @@ impl StateGroups {
         }
         self.recount();
         Ok(())
+    }
+
+    /// Adds all rows to the first group.
+    fn observe_all(&mut self, values: &[ArrayRef]) -> Result<()> {
+        if let (Groups::Columns(columns), []) = (&mut self.groups, &self.arrived[..]) {
+            columns.observe_all(only(values)?, 0).map_err(external)?;
+            self.recount();
+            return Ok(());
+        }
+        self.observe(values, &vec![0; only(values)?.len()], None, 1)
     }
 
     fn merge(
@@ -207,19 +231,63 @@ impl StateGroups {
         Ok(())
     }
 
+    /// Merges states of rows that an accumulator like this one has seen.
+    fn hand_over(&mut self, values: &dyn Array, groups: &[usize], total: usize) -> Result<()> {
+        let states = encoded(values)?;
+        self.groups.resize(total);
+        self.arrived.resize_with(total.max(self.arrived.len()), Arrived::default);
+        for (row, &group) in groups.iter().enumerate().filter(|(row, _)| states.is_valid(*row)) {
+            let state = states.value(row);
+            self.arrived[group] = match std::mem::take(&mut self.arrived[group]) {
+                Arrived::None => Arrived::Alone(state.to_vec()),
+                Arrived::Alone(first) => {
+                    self.groups.merge(group, MeasureState::decode(&first).map_err(external)?)?;
+                    self.groups.merge(group, MeasureState::decode(state).map_err(external)?)?;
+                    Arrived::Merged
+                }
+                Arrived::Merged => {
+                    self.groups.merge(group, MeasureState::decode(state).map_err(external)?)?;
+                    Arrived::Merged
+                }
+            };
+        }
+        self.recount();
+        Ok(())
+    }
+
+    /// Merges what has arrived alone into the states of its groups, for rows will be added to them.
+    fn open_arrived(&mut self) -> Result<()> {
+        for (group, arrived) in self.arrived.iter_mut().enumerate() {
+            if let Arrived::Alone(state) = std::mem::take(arrived) {
+                self.groups.merge(group, MeasureState::decode(&state).map_err(external)?)?;
+            }
+        }
+        self.arrived.clear();
+        Ok(())
+    }
+
     fn recount(&mut self) {
         if self.batches.is_power_of_two() || self.batches.is_multiple_of(64) {
-            self.size = self.groups.heap_size();
+            let arrived = self.arrived.iter().map(|arrived| match arrived {
+                Arrived::Alone(state) => state.capacity(),
+                Arrived::None | Arrived::Merged => 0,
+            });
+            self.size = self.groups.heap_size() + arrived.sum::<usize>();
         }
         self.batches = self.batches.wrapping_add(1);
     }
 
     fn emit(&mut self, emit_to: EmitTo) -> Result<ArrayRef> {
         let mut encoded = BinaryBuilder::new();
-        for state in self.groups.take(emit_to) {
-            match state {
-                Some(state) => encoded.append_value(state.encode()),
-                None => encoded.append_null(),
+        let states = self.groups.take(emit_to);
+        let count = states.len().min(self.arrived.len());
+        let arrived: Vec<Arrived> = self.arrived.drain(..count).collect();
+        let arrived = arrived.into_iter().chain(std::iter::repeat_with(Arrived::default));
+        for (state, arrived) in states.into_iter().zip(arrived) {
+            match (arrived, state) {
+                (Arrived::Alone(state), _) => encoded.append_value(state),
+                (_, Some(state)) => encoded.append_value(state.encode()),
+                (_, None) => encoded.append_null(),
             }
         }
         self.batches = 0;
@@ -258,7 +326,7 @@ impl GroupsAccumulator for StateGroups {
     }
 
     fn merge_batch(&mut self, values: &[ArrayRef], group_indices: &[usize], total_num_groups: usize) -> Result<()> {
-        self.merge(only(values)?, group_indices, None, total_num_groups)
+        self.hand_over(only(values)?, group_indices, total_num_groups)
     }
 
     fn convert_to_state(&self, values: &[ArrayRef], opt_filter: Option<&BooleanArray>) -> Result<Vec<ArrayRef>> {
@@ -297,7 +365,7 @@ impl OneState {
 
 impl Accumulator for OneState {
     fn update_batch(&mut self, values: &[ArrayRef]) -> Result<()> {
-        self.groups.observe(values, &vec![0; only(values)?.len()], None, 1)
+        self.groups.observe_all(values)
     }
 
     fn evaluate(&mut self) -> Result<ScalarValue> {
@@ -314,6 +382,6 @@ impl Accumulator for OneState {
 
     fn merge_batch(&mut self, states: &[ArrayRef]) -> Result<()> {
         let states = only(states)?;
-        self.groups.merge(states, &vec![0; states.len()], None, 1)
+        self.groups.hand_over(states, &vec![0; states.len()], 1)
     }
 }

@@ -1,9 +1,9 @@
 //! The rows that a plan yields.
 
 use std::collections::BTreeMap;
-use std::collections::btree_map::Entry;
 
 use limno_metrics::MeasureState;
+use rayon::prelude::*;
 
 use super::measure::Measure;
 use crate::Result;
@@ -68,18 +68,6 @@ impl EncodedRow {
         }
         Ok(())
     }
-
-    fn encode(row: &StateRow, logged: u64) -> Self {
-        Self {
-            logged,
-            window: row.window,
-            model: row.model.clone(),
-            slice: row.slice.clone(),
-            outcome: row.outcome,
-            rows: row.rows,
-            states: row.states.iter().map(MeasureState::encode).collect(),
-        }
-    }
 }
 
 /// One value of one slice expression.
@@ -94,39 +82,58 @@ pub struct SliceOf {
 /// The rows over everything, merged from the parts of the first slice expression.
 #[derive(Default)]
 pub(super) struct Whole {
-    rows: BTreeMap<GroupKey, (u64, u64, Vec<MeasureState>)>,
+    /// The groups, each with its position.
+    groups: BTreeMap<GroupKey, usize>,
+    /// Rows of each group, as they count and as they stand in the table.
+    rows: Vec<(u64, u64)>,
+    /// For each measure the states of all groups: measures have nothing to do with each other, so all cores merge them.
+    states: Vec<Vec<Option<MeasureState>>>,
 }
 
 /// Window, model and outcome.
 type GroupKey = (Option<i64>, Option<String>, Option<Outcome>);
 
 impl Whole {
-    pub(super) fn add(&mut self, part: &EncodedRow) -> Result<()> {
-        if part.slice.as_ref().is_none_or(|slice| slice.expression != 0) {
-            return Ok(());
+    pub(super) fn new(measures: usize) -> Self {
+        Self { states: vec![Vec::new(); measures], ..Self::default() }
+    }
+
+    /// Adds those of the rows that are parts.
+    pub(super) fn add(&mut self, rows: &[EncodedRow]) -> Result<()> {
+        let is_part = |row: &&EncodedRow| row.slice.as_ref().is_some_and(|slice| slice.expression == 0);
+        let mut parts = Vec::new();
+        for part in rows.iter().filter(is_part) {
+            let next = self.rows.len();
+            let group = *self.groups.entry((part.window, part.model.clone(), part.outcome)).or_insert(next);
+            self.rows.resize(next.max(group + 1), (0, 0));
+            self.rows[group].0 += part.rows;
+            self.rows[group].1 += part.logged;
+            parts.push((group, part));
         }
-        let logged = part.logged;
-        let part = part.decode()?;
-        match self.rows.entry((part.window, part.model, part.outcome)) {
-            Entry::Vacant(entry) => {
-                entry.insert((part.rows, logged, part.states));
-            }
-            Entry::Occupied(mut entry) => {
-                let (rows, known, states) = entry.get_mut();
-                *rows += part.rows;
-                *known += logged;
-                for (ours, theirs) in states.iter_mut().zip(&part.states) {
-                    ours.merge(theirs)?;
+        let groups = self.rows.len();
+        self.states.par_iter_mut().enumerate().try_for_each(|(measure, states)| {
+            states.resize(groups, None);
+            for &(group, part) in &parts {
+                let state = MeasureState::decode(&part.states[measure])?;
+                match &mut states[group] {
+                    Some(merged) => merged.merge(&state)?,
+                    none => *none = Some(state),
                 }
             }
-        }
-        Ok(())
+            Ok(())
+        })
     }
 
     pub(super) fn into_rows(self) -> Vec<EncodedRow> {
-        let row = |((window, model, outcome), (rows, logged, states))| {
-            EncodedRow::encode(&StateRow { window, model, slice: None, outcome, rows, states }, logged)
+        let encode = |states: Vec<Option<MeasureState>>| -> Vec<Vec<u8>> {
+            states.into_iter().map(|state| state.map_or_else(Vec::new, |state| state.encode())).collect()
         };
-        self.rows.into_iter().map(row).collect()
+        let mut encoded: Vec<Vec<Vec<u8>>> = self.states.into_par_iter().map(encode).collect();
+        let row = |((window, model, outcome), group): (GroupKey, usize)| {
+            let (rows, logged) = self.rows[group];
+            let states = encoded.iter_mut().map(|states| std::mem::take(&mut states[group])).collect();
+            EncodedRow { window, model, slice: None, outcome, rows, logged, states }
+        };
+        self.groups.into_iter().map(row).collect()
     }
 }

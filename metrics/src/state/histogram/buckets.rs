@@ -1,5 +1,7 @@
 //! The canonical form of a histogram: its buckets in order.
 
+use std::iter::Peekable;
+
 use crate::key::value_of;
 
 /// One bucket: the values of one cell at the histogram's level.
@@ -55,6 +57,15 @@ impl Bucket {
         self.least
     }
 
+    /// The same values at this level, which is no finer.
+    const fn at_level(&self, level: u8) -> Self {
+        if self.is_atom() {
+            Self::atom(self.least, self.count, level)
+        } else {
+            Self::mixed(self.least >> level, self.count, level)
+        }
+    }
+
     /// Adds the values of another bucket of the same cell.
     pub(super) const fn absorb(&mut self, other: &Self, level: u8) {
         let count = self.count + other.count;
@@ -74,7 +85,8 @@ pub struct Buckets {
 impl Buckets {
     /// Sorted buckets of one level, those of the same cell next to each other; `ends` are the least and greatest key.
     pub(super) fn of(level: u8, sorted: impl IntoIterator<Item = Bucket>, ends: (u64, u64)) -> Self {
-        let mut buckets: Vec<Bucket> = Vec::new();
+        let sorted = sorted.into_iter();
+        let mut buckets: Vec<Bucket> = Vec::with_capacity(sorted.size_hint().0);
         let mut total = 0;
         for bucket in sorted {
             total += bucket.count;
@@ -126,14 +138,24 @@ impl Buckets {
             return self;
         }
         let ends = self.ends();
-        let coarser = self.buckets.into_iter().map(|bucket| {
-            if bucket.is_atom() {
-                Bucket::atom(bucket.least, bucket.count, level)
-            } else {
-                Bucket::mixed(bucket.least >> level, bucket.count, level)
-            }
-        });
-        Self::of(level, coarser, ends)
+        Self::of(level, self.buckets.into_iter().map(|bucket| bucket.at_level(level)), ends)
+    }
+
+    fn coarser(&self, level: u8) -> impl Iterator<Item = Bucket> {
+        self.buckets.iter().map(move |bucket| bucket.at_level(level))
+    }
+
+    /// The values of both, at the coarser level of the two.
+    pub(super) fn merged(&self, other: &Self) -> Self {
+        let level = self.level.max(other.level);
+        let (ours, theirs) = (self.ends(), other.ends());
+        let ends = (ours.0.min(theirs.0), ours.1.max(theirs.1));
+        Self::of(level, Merged { left: self.coarser(level).peekable(), right: other.coarser(level).peekable() }, ends)
+    }
+
+    /// Bytes held on the heap.
+    pub(super) const fn heap_size(&self) -> usize {
+        self.buckets.capacity() * size_of::<Bucket>()
     }
 
     /// The lower empirical quantiles at `i / (points − 1)` for `i` in `0..points`: the value of rank ⌈q·n⌉, at
@@ -159,6 +181,28 @@ impl Buckets {
             quantiles.push(value_at(bucket, rank - before));
         }
         Some(quantiles)
+    }
+}
+
+/// Two runs of buckets in order as one.
+struct Merged<I: Iterator<Item = Bucket>> {
+    left: Peekable<I>,
+    right: Peekable<I>,
+}
+
+impl<I: Iterator<Item = Bucket>> Iterator for Merged<I> {
+    type Item = Bucket;
+
+    fn next(&mut self) -> Option<Bucket> {
+        match (self.left.peek(), self.right.peek()) {
+            (Some(left), Some(right)) if left.cell > right.cell => self.right.next(),
+            (None, _) => self.right.next(),
+            _ => self.left.next(),
+        }
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        (self.left.size_hint().0.max(self.right.size_hint().0), None)
     }
 }
 

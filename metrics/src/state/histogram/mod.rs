@@ -73,6 +73,8 @@ enum Repr {
         zeros: u64,
     },
     Table(Box<Table>),
+    /// The canonical form: what is read and merged, not observed.
+    Sorted(Buckets),
 }
 
 /// The multiset of a histogram at its last exact moment.
@@ -157,6 +159,7 @@ impl Histogram {
         if values.is_empty() {
             return;
         }
+        self.unsort();
         self.total += values.len() as u64;
         self.ends = (self.ends.0.min(key_of(scan.least)), self.ends.1.max(key_of(scan.greatest)));
         if let Repr::Table(table) = &mut self.repr
@@ -183,6 +186,7 @@ impl Histogram {
                 table.observe(values, scan.zeros);
                 self.fit_loosely();
             }
+            Repr::Sorted(_) => {}
         }
     }
 
@@ -191,6 +195,7 @@ impl Histogram {
         if times == 0 {
             return;
         }
+        self.unsort();
         if value != 0.0 && times < OBSERVED as u64 && matches!(self.repr, Repr::List { .. }) {
             return self.observe_slice(&vec![value; usize::try_from(times).unwrap_or(0)]);
         }
@@ -211,11 +216,13 @@ impl Histogram {
     /// Adds zeros, and leaves the limit for later.
     fn add_zeros(&mut self, times: u64) {
         if times > 0 {
+            self.unsort();
             self.total += times;
             self.ends = (self.ends.0.min(ZERO_KEY), self.ends.1.max(ZERO_KEY));
             match &mut self.repr {
                 Repr::List { zeros, .. } => *zeros += times,
                 Repr::Table(table) => table.add(ZERO_KEY, times, true),
+                Repr::Sorted(_) => {}
             }
         }
     }
@@ -281,6 +288,7 @@ impl Histogram {
         match &self.repr {
             Repr::List { values, zeros } => values.len() + usize::from(*zeros > 0) <= self.limit as usize,
             Repr::Table(table) => table.used() <= self.limit,
+            Repr::Sorted(_) => true,
         }
     }
 
@@ -323,6 +331,7 @@ impl Histogram {
         match &self.settled().repr {
             Repr::List { .. } => true,
             Repr::Table(table) => table.level() == 0,
+            Repr::Sorted(buckets) => buckets.level() == 0,
         }
     }
 
@@ -349,7 +358,74 @@ impl Histogram {
                 Buckets::of(0, atoms, self.ends)
             }
             Repr::Table(table) => table.buckets(self.ends),
+            Repr::Sorted(buckets) => buckets.clone(),
         }
+    }
+
+    /// Brings the state to its canonical form, and keeps it in that: for one that will be read, or merged with others.
+    pub(crate) fn sort(&mut self) {
+        self.settle();
+        if !matches!(self.repr, Repr::Sorted(_)) {
+            self.repr = Repr::Sorted(self.present_buckets());
+        }
+    }
+
+    /// The canonical form of a state that has been sorted.
+    pub(crate) const fn sorted(&self) -> Option<&Buckets> {
+        match &self.repr {
+            Repr::Sorted(buckets) => Some(buckets),
+            Repr::List { .. } | Repr::Table(_) => None,
+        }
+    }
+
+    /// Takes the canonical form into one that values can be added to.
+    fn unsort(&mut self) {
+        let Repr::Sorted(buckets) = &self.repr else { return };
+        let zeros = buckets.as_slice().iter().find(|bucket| bucket.key() == ZERO_KEY).map_or(0, |bucket| bucket.count);
+        let is_short = buckets.level() == 0 && buckets.total() - zeros < u64::from(self.limit).min(LIST as u64 / 2);
+        self.repr = if is_short {
+            let mut values = Vec::new();
+            for bucket in buckets.as_slice().iter().filter(|bucket| bucket.key() != ZERO_KEY) {
+                values.resize(values.len() + usize::try_from(bucket.count).unwrap_or(0), bucket.least());
+            }
+            Repr::List { values, zeros }
+        } else {
+            Repr::Table(Box::new(Table::of_buckets(self.limit, buckets)))
+        };
+    }
+
+    /// Becomes these buckets, at the level that they need.
+    fn become_sorted(&mut self, buckets: Buckets) {
+        (self.total, self.ends) = (buckets.total(), buckets.ends());
+        let level = level::level_of_buckets(buckets.as_slice(), buckets.level(), self.limit);
+        if level == buckets.level() {
+            self.repr = Repr::Sorted(buckets);
+            return;
+        }
+        if buckets.level() == 0 && self.hands_over {
+            self.departed = Some(Departed::Buckets(buckets.clone()));
+        }
+        self.repr = Repr::Sorted(buckets.at_level(level));
+    }
+
+    /// Merges with a state that is sorted, without a table of either.
+    fn merge_sorted(&mut self, theirs: &Buckets) {
+        if self.total == 0 {
+            return self.become_sorted(theirs.clone());
+        }
+        let ours = match std::mem::replace(&mut self.repr, Repr::List { values: Vec::new(), zeros: 0 }) {
+            Repr::Sorted(ours) => ours,
+            other => {
+                self.repr = other;
+                self.present_buckets()
+            }
+        };
+        let merged = ours.merged(theirs);
+        // As of a table that is raised: what was exact until now departs.
+        if ours.level() == 0 && theirs.level() > 0 && self.hands_over {
+            self.departed = Some(Departed::Buckets(ours));
+        }
+        self.become_sorted(merged);
     }
 
     /// Adds buckets of any level.
@@ -374,6 +450,7 @@ impl Histogram {
 
     /// Makes an exact table of the list, whatever its length.
     fn start_table(&mut self) {
+        self.unsort();
         if let Repr::List { values, zeros } = &self.repr {
             self.repr = Repr::Table(Box::new(Table::of(0, self.limit, values, *zeros)));
         }
@@ -401,12 +478,19 @@ impl MergeableState for Histogram {
                     self.add_buckets(&theirs);
                 }
             }
+            Repr::Sorted(theirs) => match &self.repr {
+                Repr::Table(_) if self.total > 0 => self.add_buckets(theirs),
+                _ => self.merge_sorted(theirs),
+            },
         }
         Ok(())
     }
 
     fn encode(&self, out: &mut Writer) {
-        codec::encode(self.limit, &self.buckets(), out);
+        match self.sorted() {
+            Some(buckets) => codec::encode(self.limit, buckets, out),
+            None => codec::encode(self.limit, &self.buckets(), out),
+        }
     }
 
     fn decode(input: &mut Reader<'_>) -> Result<Self> {
@@ -414,17 +498,7 @@ impl MergeableState for Histogram {
         let mut histogram = Self::empty(limit);
         histogram.total = buckets.total();
         histogram.ends = buckets.ends();
-        let zeros = buckets.as_slice().iter().find(|bucket| bucket.key() == ZERO_KEY).map_or(0, |bucket| bucket.count);
-        let is_short = buckets.level() == 0 && buckets.total() - zeros < u64::from(limit).min(LIST as u64 / 2);
-        histogram.repr = if is_short {
-            let mut values = Vec::new();
-            for bucket in buckets.as_slice().iter().filter(|bucket| bucket.key() != ZERO_KEY) {
-                values.resize(values.len() + usize::try_from(bucket.count).unwrap_or(0), bucket.least());
-            }
-            Repr::List { values, zeros }
-        } else {
-            Repr::Table(Box::new(Table::of_buckets(limit, &buckets)))
-        };
+        histogram.repr = Repr::Sorted(buckets);
         Ok(histogram)
     }
 
@@ -432,6 +506,7 @@ impl MergeableState for Histogram {
         match &self.repr {
             Repr::List { values, .. } => values.capacity() * size_of::<f64>(),
             Repr::Table(table) => size_of::<Table>() + table.heap_size(),
+            Repr::Sorted(buckets) => buckets.heap_size(),
         }
     }
 }
@@ -495,6 +570,32 @@ mod tests {
     fn quantiles_of_an_exact_multiset() {
         let quantiles = of((1..=10).map(f64::from), 4096).buckets().quantiles(11).unwrap();
         assert_eq!(quantiles, [1.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 9.0, 10.0]);
+    }
+
+    /// What was decoded is merged in order, what was observed by tables and lists: it comes to the same.
+    #[test]
+    fn sorted_states_merge_as_others_do() {
+        let numbers = |n: i32, scale: f64| (0..n).map(move |i| (f64::from(i) * 0.7).sin() * scale).collect::<Vec<_>>();
+        let counts = |n: i32, m: i32| (0..n).map(move |i| f64::from(i % m) - 3.0).collect::<Vec<_>>();
+        let sides = [vec![], counts(9, 3), counts(5000, 12), numbers(30, 1.0), numbers(9000, 1e3), numbers(2000, 1e-9)];
+        let decoded = |values: &[f64], limit| {
+            let payload = super::super::codec::open(&encoded(&of(values.iter().copied(), limit))).unwrap();
+            Histogram::decode(&mut Reader::new(&payload)).unwrap()
+        };
+        for (left, right) in sides.iter().flat_map(|left| sides.iter().map(move |right| (left, right))) {
+            for (limit, other_limit) in [(16, 16), (64, 4096), (4096, 64)] {
+                let all = of(left.iter().chain(right).copied(), limit.min(other_limit));
+                let mut both = decoded(left, limit);
+                both.merge(&decoded(right, other_limit)).unwrap();
+                assert_eq!(encoded(&both), encoded(&all));
+                let mut both = of(left.iter().copied(), limit);
+                both.merge(&decoded(right, other_limit)).unwrap();
+                assert_eq!(encoded(&both), encoded(&all));
+                let mut both = decoded(left, limit);
+                both.observe_slice(right);
+                assert_eq!(encoded(&both), encoded(&of(left.iter().chain(right).copied(), limit)));
+            }
+        }
     }
 
     #[test]
