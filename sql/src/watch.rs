@@ -98,17 +98,17 @@ impl Watch {
             if plan.downcast_ref::<DataSourceExec>().is_some() {
                 self.add(Stage::Decode, time("time_elapsed_processing"));
             } else if let Some(aggregate) = plan.downcast_ref::<AggregateExec>() {
-                let (keys, values) = (time("time_calculating_group_ids"), time("aggregation_time"));
-                let (arguments, encoding) = (time("aggregate_arguments_time"), time("emitting_time"));
-                // Without groups nothing but the whole is measured.
-                let values = if aggregate.group_expr().is_empty() { values.max(own()) } else { values };
+                let (keys, arguments) = (time("time_calculating_group_ids"), time("aggregate_arguments_time"));
+                let encoding = time("emitting_time");
+                // What remains: the time that is named so is, of some streams, counted again with each aggregate.
+                let values = own().saturating_sub(keys + arguments + encoding);
                 match aggregate.mode().input_mode() {
                     AggregateInputMode::Raw => {
                         self.add(Stage::Group, keys + arguments);
                         self.add(Stage::Observe, values);
                         self.add(Stage::Merge, encoding);
                     }
-                    AggregateInputMode::Partial => self.add(Stage::Merge, keys + arguments + values + encoding),
+                    AggregateInputMode::Partial => self.add(Stage::Merge, own()),
                 }
             } else if plan.downcast_ref::<RepartitionExec>().is_some() {
                 self.add(Stage::Merge, time("repartition_time"));

@@ -28,7 +28,7 @@ use super::update::Touched;
 use crate::ledger::{Ledger, LedgerRow, Role, rows_of};
 use crate::monitor::Places;
 use crate::progress::Progress;
-use crate::store::{Changes, FileWriter, Grouping, OwnTable, under};
+use crate::store::{Changes, FileWriter, Grouping, OwnTable, under, worth_joining};
 use crate::{Error, Result};
 
 /// Rows that are laid out before they are written, about.
@@ -183,6 +183,7 @@ impl MetricWriter<'_> {
                         .map_or_else(String::new, |from| from.to_string()),
                 ),
             ]),
+            rearranges: false,
         };
         Ok(written.table.commit(&schema, changes).await?.is_some())
     }
@@ -286,17 +287,22 @@ impl MetricWriter<'_> {
         Ok(u64::from(profile.rows + drift.rows > 0))
     }
 
-    /// Rows of earlier refreshes take the types that columns of custom metrics have now.
+    /// Rows of earlier refreshes take the types that columns of custom metrics have now, and lie in few files.
     async fn earlier_rows_fit(&self, output: &mut Output) -> Result<()> {
         let table = &output.written.table;
         let Some(before) = table.schema() else { return Ok(()) };
         let is_other = |field: &arrow::datatypes::FieldRef| {
             before.field_with_name(field.name()).is_ok_and(|known| known.data_type() != field.data_type())
         };
-        if !self.maker.monitor.metrics.iter().any(|metric| is_other(&metric.field)) {
+        let files = if self.maker.monitor.metrics.iter().any(|metric| is_other(&metric.field)) {
+            table.files().iter().map(|file| file.add.clone()).collect()
+        } else {
+            let of_refreshes = table.files().iter().filter(|file| file.group.as_deref() == Some(SNAPSHOT));
+            worth_joining(of_refreshes.map(|file| &file.add))
+        };
+        if files.is_empty() {
             return Ok(());
         }
-        let files: Vec<Add> = table.files().iter().map(|file| file.add.clone()).collect();
         let mut writer = table.writer(&output.schema)?;
         let unreadable = |message: String| Error::MetricTable { table: table.uri().to_owned(), message };
         if let Some(mut rows) = table.read(self.context, files.clone(), None, None).await? {

@@ -71,6 +71,7 @@ pub(super) async fn write(context: &SessionContext, ledger: &Ledger, uri: &str, 
         added,
         transactions: vec![(application.to_owned(), i64::try_from(version).unwrap_or(i64::MAX))],
         properties: BTreeMap::from([(LEDGER_ID, ledger.table.id().unwrap_or_default().to_owned())]),
+        rearranges: false,
     };
     Ok(table.commit(&SCHEMA, changes).await?.is_some())
 }

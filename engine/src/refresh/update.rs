@@ -167,6 +167,7 @@ impl Update<'_> {
                 (CONFIG_DIGEST, self.config.0.clone()),
                 (MONITOR_VERSION, self.config.1.to_string()),
             ]),
+            rearranges: false,
         };
         let version = self.ledger.table.commit(&SCHEMA, changes).await?;
         Ok(version.map(|version| Committed { version, touched }))

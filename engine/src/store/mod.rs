@@ -3,6 +3,7 @@
 mod bare;
 mod file;
 mod group;
+mod join;
 mod lock;
 mod table;
 mod turns;
@@ -22,12 +23,13 @@ use crate::{Error, Result};
 
 pub use file::FileWriter;
 pub use group::Grouping;
+pub use join::worth_joining;
 pub use lock::Lock;
 pub use table::{Changes, OwnFile, OwnTable};
 pub use turns::Turns;
 
 /// Appends `rows` to the table at `uri` in one commit. The table is created if it is not there, and columns that it lacks
-/// are added to it.
+/// are added to it. When small files have become many, another commit joins them.
 ///
 /// # Errors
 /// [`Error::Write`]; the table is then as it was.
@@ -43,6 +45,10 @@ pub async fn append(context: &SessionContext, uri: &str, rows: RecordBatch) -> R
         writer.write(under(&rows, &schema)?).await?;
         let changes = Changes { added: writer.finish(None).await?, ..Changes::default() };
         if table.commit(&schema, changes).await?.is_some() {
+            // What is written is written, whatever becomes of the files beside it.
+            if let Err(error) = join::join_after(context, &table).await {
+                tracing::warn!(%error, table = uri, "small files could not be joined");
+            }
             return Ok(());
         }
         turns.wait(uri).await?;

@@ -66,6 +66,8 @@ pub struct Changes {
     pub transactions: Vec<(String, i64)>,
     /// Properties of the table that take these values.
     pub properties: BTreeMap<&'static str, String>,
+    /// Whether the files that come hold the rows of those that go, and no row changes.
+    pub rearranges: bool,
 }
 
 impl OwnTable {
@@ -237,14 +239,16 @@ impl OwnTable {
             return Box::pin(own.commit(schema, changes)).await;
         }
         let log_store = self.log_store().map_err(failed)?;
-        let operation = DeltaOperation::Write {
-            mode: if changes.removed.is_empty() { SaveMode::Append } else { SaveMode::Overwrite },
-            partition_by: None,
-            predicate: None,
+        let operation = if changes.rearranges {
+            DeltaOperation::Optimize { predicate: None, target_size: super::join::SMALL }
+        } else {
+            let mode = if changes.removed.is_empty() { SaveMode::Append } else { SaveMode::Overwrite };
+            DeltaOperation::Write { mode, partition_by: None, predicate: None }
         };
+        let data_change = !changes.rearranges;
         let mut actions = self.description(schema, &changes.properties).map_err(failed)?;
-        actions.extend(changes.removed.into_iter().map(|add| Action::Remove(removal(add))));
-        actions.extend(changes.added.into_iter().map(Action::Add));
+        actions.extend(changes.removed.into_iter().map(|add| Action::Remove(removal(add, data_change))));
+        actions.extend(changes.added.into_iter().map(|add| Action::Add(Add { data_change, ..add })));
         let transactions = changes.transactions.into_iter();
         let properties = CommitProperties::default()
             // The version that was read or none: what is written was made from it.
@@ -315,10 +319,10 @@ fn unpartitioned(metadata: &Metadata) -> Result<Metadata, DeltaTableError> {
     Ok(serde_json::from_value(text)?)
 }
 
-fn removal(add: Add) -> Remove {
+fn removal(add: Add, data_change: bool) -> Remove {
     Remove {
         path: add.path,
-        data_change: true,
+        data_change,
         deletion_timestamp: Some(crate::clock::machine_millis()),
         extended_file_metadata: Some(true),
         partition_values: Some(HashMap::new()),

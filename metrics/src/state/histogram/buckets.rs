@@ -95,14 +95,19 @@ impl Buckets {
                 _ => buckets.push(bucket),
             }
         }
-        // The ends are known to the bit. A mixed bucket stays one: it holds two values at least.
-        if let Some(first) = buckets.first_mut().filter(|first| !first.is_atom()) {
+        let mut buckets = Self { level, total, buckets };
+        buckets.end_at(ends);
+        buckets
+    }
+
+    /// The ends are known to the bit. A mixed bucket stays one: it holds two values at least.
+    pub(super) fn end_at(&mut self, ends: (u64, u64)) {
+        if let Some(first) = self.buckets.first_mut().filter(|first| !first.is_atom()) {
             first.least = ends.0;
         }
-        if let Some(last) = buckets.last_mut().filter(|last| !last.is_atom()) {
+        if let Some(last) = self.buckets.last_mut().filter(|last| !last.is_atom()) {
             last.greatest = ends.1;
         }
-        Self { level, total, buckets }
     }
 
     /// The level: how many low bits of the keys were dropped. At 0 the buckets are the exact multiset.

@@ -121,7 +121,8 @@ pub(super) fn decode(input: &mut Reader<'_>) -> Result<(u32, Buckets)> {
     bits.end()?;
     let mut buckets = Buckets { level, total, buckets };
     if level > 0 {
-        buckets = Buckets::of(level, buckets.buckets, ends);
+        // Cells ascend, so there is nothing to bring together.
+        buckets.end_at(ends);
     }
     let (first, last) = (buckets.as_slice().first(), buckets.as_slice().last());
     let fits = |bucket: Option<&Bucket>| {
