@@ -29,6 +29,13 @@ pub trait PlanExecutor: Debug + Send + Sync {
 /// Calls of a model server in one batch. All of a batch unpack together, each to as many rows as its caller sent.
 const CALLS_AT_ONCE: usize = 256;
 
+/// Rows of a batch: the states of a group, once they are in the cache, should see some thousand values.
+const MOST_ROWS: usize = 32_768;
+/// What a plan of very many columns comes down to.
+const LEAST_ROWS: usize = 8192;
+/// Values of a batch, all columns together: those that have been decoded should not push the states out.
+const VALUES_AT_ONCE: usize = 1 << 20;
+
 /// Runs plans in this process.
 #[derive(Clone)]
 pub struct LocalExecutor {
@@ -53,13 +60,14 @@ impl LocalExecutor {
 impl PlanExecutor for LocalExecutor {
     async fn execute(&self, plan: LogicalPlan) -> Result<SendableRecordBatchStream> {
         let unpacks = crate::payload::unpacks(&plan)?;
-        let mut frame = self.context.execute_logical_plan(plan).await?;
-        if unpacks {
-            let (mut state, plan) = frame.into_parts();
-            let calls = state.config().batch_size().min(CALLS_AT_ONCE);
-            *state.config_mut() = state.config().clone().with_batch_size(calls);
-            frame = DataFrame::new(state, plan);
-        }
+        let (mut state, plan) = self.context.execute_logical_plan(plan).await?.into_parts();
+        let rows = if unpacks {
+            state.config().batch_size().min(CALLS_AT_ONCE)
+        } else {
+            (VALUES_AT_ONCE / plan.schema().fields().len().max(1)).clamp(LEAST_ROWS, MOST_ROWS)
+        };
+        *state.config_mut() = state.config().clone().with_batch_size(rows);
+        let frame = DataFrame::new(state, plan);
         let task = Arc::new(frame.task_ctx());
         let plan = frame.create_physical_plan().await?;
         let stream = execute_stream(Arc::clone(&plan), task)?;

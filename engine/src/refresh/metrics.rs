@@ -33,6 +33,9 @@ use crate::{Error, Result};
 
 /// Rows that are laid out before they are written, about.
 const ROWS_AT_ONCE: usize = 512;
+/// The part of the memory that states may take at once: beside them are the ledger's rows that they come from, those that are
+/// made from them, and what an allocator keeps for later.
+const IN_FLIGHT: u64 = 4;
 /// The group of the rows over the baseline.
 const BASELINE: &str = "baseline";
 /// The group of rows that can no longer be made anew and that another program moved.
@@ -252,7 +255,7 @@ impl MetricWriter<'_> {
     /// How many columns may be in memory at once, if the states of one take so many bytes.
     fn columns_at_once(&self, bytes: u64) -> usize {
         let columns = self.maker.monitor.columns.len().max(1);
-        usize::try_from(self.memory / 2 / bytes.max(1)).unwrap_or(usize::MAX).clamp(1, columns)
+        usize::try_from(self.memory / IN_FLIGHT / bytes.max(1)).unwrap_or(usize::MAX).clamp(1, columns)
     }
 
     /// Bytes that the states of one column of these cells take in memory, about: of the column that takes most.
@@ -352,7 +355,7 @@ impl MetricWriter<'_> {
             self.foreign_rows_stay(output).await?;
         }
         // As many groups at once as their states fit in memory.
-        let room = self.memory / 2 / self.maker.monitor.columns.len().max(1) as u64;
+        let room = self.memory / IN_FLIGHT / self.maker.monitor.columns.len().max(1) as u64;
         let mut batch: Vec<(String, Target)> = Vec::new();
         let mut taken = 0;
         for (name, target) in targets {

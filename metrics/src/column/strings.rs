@@ -1,6 +1,6 @@
 //! Strings counted as numbers: each is looked up once a batch, or once a dictionary, and numbers are counted.
 
-use arrow::array::{Array, ArrayAccessor, AsArray};
+use arrow::array::{Array, ArrayAccessor, AsArray, BooleanArray, GenericStringArray, OffsetSizeTrait};
 use arrow::datatypes::DataType;
 use hashbrown::{HashMap, HashTable};
 
@@ -96,11 +96,12 @@ impl Strings {
     /// The numbers of all strings of an array; `None` for nulls.
     fn ids(&mut self, array: &dyn Array) -> Result<Vec<Option<u32>>> {
         Ok(match array.data_type() {
-            DataType::Utf8 => self.ids_of(array.as_string::<i32>()),
-            DataType::LargeUtf8 => self.ids_of(array.as_string::<i64>()),
+            DataType::Utf8 => self.ids_of_bytes(array.as_string::<i32>()),
+            DataType::LargeUtf8 => self.ids_of_bytes(array.as_string::<i64>()),
             DataType::Utf8View => self.ids_of(array.as_string_view()),
+            DataType::Boolean => self.ids_of_flags(array.as_boolean()),
             // Whatever else can be a category has a text form that identifies it.
-            _ => self.ids_of(cast_to(array, &DataType::Utf8)?.as_string::<i32>()),
+            _ => self.ids_of_bytes(cast_to(array, &DataType::Utf8)?.as_string::<i32>()),
         })
     }
 
@@ -111,6 +112,32 @@ impl Strings {
         (0..Array::len(&strings))
             .map(|row| Array::is_valid(&strings, row).then(|| self.interner.id(ArrayAccessor::value(&strings, row))))
             .collect()
+    }
+
+    /// Strings that lie one after the other: short ones are looked up as numbers.
+    fn ids_of_bytes<O: OffsetSizeTrait>(&mut self, strings: &GenericStringArray<O>) -> Vec<Option<u32>> {
+        let (offsets, bytes) = (strings.value_offsets(), strings.value_data());
+        let id = |row: usize| {
+            let (start, end) = (offsets[row].as_usize(), offsets[row + 1].as_usize());
+            match Short::of(bytes, start, end) {
+                Some(short) => self.interner.id_of_short(short, || strings.value(row)),
+                None => self.interner.id(strings.value(row)),
+            }
+        };
+        match strings.nulls().filter(|nulls| nulls.null_count() > 0) {
+            None => (0..strings.len()).map(id).map(Some).collect(),
+            Some(nulls) => {
+                let mut id = id;
+                (0..strings.len()).map(|row| nulls.is_valid(row).then(|| id(row))).collect()
+            }
+        }
+    }
+
+    fn ids_of_flags(&mut self, flags: &BooleanArray) -> Vec<Option<u32>> {
+        let has = |flag| flags.iter().any(|value| value == Some(flag));
+        // Only what occurs becomes a string.
+        let ids = [(false, "false"), (true, "true")].map(|(flag, text)| has(flag).then(|| self.interner.id(text)));
+        flags.iter().map(|flag| flag.and_then(|flag| ids[usize::from(flag)])).collect()
     }
 
     /// Moves the counts of the groups into their states.
@@ -134,9 +161,37 @@ impl Strings {
 
     pub(super) fn heap_size(&self) -> usize {
         let pending: usize = self.pending.iter().map(HashMap::allocation_size).sum();
-        pending + self.interner.bytes + self.counts.capacity() * size_of::<u64>()
+        pending + self.interner.heap_size() + self.counts.capacity() * size_of::<u64>()
     }
 }
+
+/// Bytes of a short string, and its length in the last one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Short(u128);
+
+impl Short {
+    const LONGEST: usize = 15;
+
+    /// The bytes between two places, if they are few and as many as a number has can be read at once.
+    #[inline]
+    fn of(bytes: &[u8], start: usize, end: usize) -> Option<Self> {
+        let length = end - start;
+        let head = bytes.get(start..)?.first_chunk::<16>().filter(|_| length <= Self::LONGEST)?;
+        let kept = u128::from_le_bytes(*head) & ((1 << (8 * length)) - 1);
+        Some(Self(kept | (length as u128) << 120))
+    }
+
+    /// A place among [`RECENT`].
+    #[inline]
+    #[expect(clippy::cast_possible_truncation, reason = "the upper and the lower half")]
+    const fn slot(self) -> usize {
+        let mixed = (self.0 as u64 ^ ((self.0 >> 64) as u64).rotate_left(32)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        (mixed >> (64 - RECENT.trailing_zeros())) as usize
+    }
+}
+
+/// Short strings whose numbers are at hand.
+const RECENT: usize = 4096;
 
 /// Strings as numbers in order of arrival.
 #[derive(Debug, Default)]
@@ -144,9 +199,28 @@ struct Interner {
     table: HashTable<u32>,
     strings: Vec<Box<str>>,
     bytes: usize,
+    /// Short strings seen last, each in its place, and their numbers; empty before the first.
+    recent: Vec<(Short, u32)>,
 }
 
 impl Interner {
+    #[inline]
+    fn id_of_short<'a>(&mut self, short: Short, string: impl FnOnce() -> &'a str) -> u32 {
+        if self.recent.is_empty() {
+            // No string has this length.
+            self.recent = vec![(Short(u128::MAX), 0); RECENT];
+        }
+        let slot = short.slot();
+        if self.recent[slot].0 != short {
+            self.recent[slot] = (short, self.id(string()));
+        }
+        self.recent[slot].1
+    }
+
+    const fn heap_size(&self) -> usize {
+        self.bytes + self.recent.capacity() * size_of::<(Short, u32)>()
+    }
+
     fn id(&mut self, string: &str) -> u32 {
         let strings = &mut self.strings;
         let hash = categories::hash(string.as_bytes());
