@@ -80,6 +80,10 @@ bench-kernels *ARGS:
 bench-states *ARGS:
     cargo bench --locked -p limno-benches --no-default-features --bench states -- {{ARGS}}
 
+# Instructions of kernels and of a small run, held against those recorded; `--record` writes them down. Needs valgrind.
+bench-instructions *ARGS:
+    benches/instructions.sh {{ARGS}}
+
 # API documentation of our crates; a warning is an error.
 docs:
     RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked
@@ -87,3 +91,7 @@ docs:
 # What CI runs.
 ci:
     .ci/run
+
+# What takes longer than a change should wait for: run it at night.
+slow:
+    .ci/slow

@@ -35,9 +35,6 @@ pub fn context(options: &SessionOptions) -> Result<SessionContext> {
         config = config.with_target_partitions(partitions.max(1));
     }
     let settings = config.options_mut();
-    if let Ok(b) = std::env::var("LIMNO_BATCH") {
-        settings.execution.batch_size = b.parse().unwrap();
-    }
     // States are worth building before they are exchanged, however many groups there are.
     settings.execution.skip_partial_aggregation_probe_ratio_threshold = 2.0;
     // Strings are interned by our states; views would only be copied once more.
