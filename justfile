@@ -60,6 +60,10 @@ bench-peers *ARGS:
 bench-floor *ARGS:
     benches/floor.sh {{ARGS}}
 
+# `limno run` in release on 30 days and slices of 5, against the decode floor, on tables of so many ROWS.
+bench-large *ROWS:
+    benches/large.sh {{ROWS}}
+
 # `limno run` in release: the first refresh, one after one more day, one with nothing new, on tables of so many ROWS.
 bench-refresh *ROWS:
     benches/refresh.sh {{ROWS}}
