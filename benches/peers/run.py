@@ -38,7 +38,11 @@ BYTES_A_VALUE = 5
 # Peers that tell their makers of each use must not do so from here.
 QUIET = {"DO_NOT_TRACK": "1", "NML_DISABLE_USAGE_LOGGING": "1", "WHYLOGS_NO_ANALYTICS": "True"}
 
-FLOOR, OURS = "scan-and-drop", "limno compare"
+FLOOR, RUN, OURS = "scan-and-drop", "limno run", "limno compare"
+RUN_COMPUTES = [
+    "a monitor of the one file with the other as its baseline, made anew: all that limno compare computes, distinct values "
+    "estimated above 4,096; the states and both tables written as Delta, rules and alerts looked at",
+]
 OURS_COMPUTES = [
     "count, nulls, NaN, zeros, min, max, mean, stddev, skewness, exact distinct, a thousand quantiles, lengths, "
     "100 most frequent",
@@ -191,9 +195,17 @@ def section(arguments, size, pythons, folder, given_up):
 def contenders_of(arguments, size, pythons, files, given_up):
     ours = subprocess.run([arguments.binaries / "limno", "--version"], stdout=subprocess.PIPE, text=True, check=True)
     version = ours.stdout.split()[-1]
+    config = files[0].parent / "limno.toml"
+    config.write_text(f'''[monitor.m]
+table = "{files[1]}"
+baseline = "{files[0]}"
+output = "{files[0].parent / "monitoring"}"
+[monitor.m.snapshot]
+''')
     contenders = [
         Contender(FLOOR, [arguments.binaries / "bench-compare", "scan", *files], version,
                   ["nothing: decodes every column of both files"]),
+        Contender(RUN, [arguments.binaries / "limno", "-c", config, "run", "--full-refresh"], version, RUN_COMPUTES),
         Contender(OURS, [arguments.binaries / "limno", "compare", *files, "--format", "json"], version, OURS_COMPUTES),
     ]
     for name in arguments.peers:
@@ -226,7 +238,7 @@ def warm_up(contender, size, arguments, folder, given_up):
             given_up[contender.name, size.columns] = size.rows, outcome.trouble
         return
     contender.rounds = arguments.rounds if outcome.seconds <= SLOW * arguments.limit else 1
-    if contender.name in (FLOOR, OURS):
+    if contender.name in (FLOOR, RUN, OURS):
         return
     try:
         document = json.loads(out.read_text())
@@ -276,15 +288,15 @@ def heading():
 def table(contenders):
     """The times, and under them what was computed for them."""
     medians = {contender.name: contender.median for contender in contenders}
-    lines = ["| contender | version | median | min – max | × scan | × limno | peak memory | agrees |",
-             "|---|---|---|---|---|---|---|---|"]
+    lines = ["| contender | version | median | min – max | × scan | × limno run | × limno compare | peak memory | agrees |",
+             "|---|---|---|---|---|---|---|---|---|"]
     for contender in contenders:
-        median, spread, ratios = contender.trouble, "", ["", ""]
+        median, spread, ratios = contender.trouble, "", ["", "", ""]
         if contender.seconds and not contender.trouble:
             median, spread = seconds(contender.median), "one round"
             if len(contender.seconds) > 1:
                 spread = f"{seconds(min(contender.seconds))} – {seconds(max(contender.seconds))}"
-            ratios = [f"{contender.median / medians[name]:.3g}" if medians[name] else "" for name in (FLOOR, OURS)]
+            ratios = [f"{contender.median / medians[name]:.3g}" if medians[name] else "" for name in (FLOOR, RUN, OURS)]
         peak = mebibytes(contender.peak) if contender.peak else ""
         cells = [contender.name, contender.version, median, spread, *ratios, peak, contender.agrees]
         lines.append(f"| {' | '.join(cells)} |")
