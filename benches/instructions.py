@@ -17,8 +17,9 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 RECORD = HERE / "instructions.json"
-# Of one thread on the same values nothing but the compiler can move a count; several threads meet in no fixed order.
-TOLERANCE = {"kernel": 0.01, "process": 0.05}
+# Of one thread on the same values little but the compiler moves a count: hash tables are seeded anew. Several threads meet
+# in no fixed order. Kernels are compiled twice; valgrind has the instructions of AVX2, and with those the faster ones run.
+TOLERANCE = {"kernel": 0.02, "process": 0.05}
 COMPARE_ROWS = 20_000
 
 

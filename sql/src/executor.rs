@@ -4,6 +4,7 @@ use std::fmt::Debug;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::dataframe::DataFrame;
 use datafusion::execution::SendableRecordBatchStream;
 use datafusion::logical_expr::LogicalPlan;
@@ -31,7 +32,9 @@ const CALLS_AT_ONCE: usize = 256;
 
 /// Rows of a batch: the states of a group, once they are in the cache, should see some thousand values.
 const MOST_ROWS: usize = 32_768;
-/// What a plan of very many columns comes down to.
+/// Of texts, which may be long, fewer: their bytes must fit in one array.
+const ROWS_OF_TEXT: usize = MOST_ROWS / 2;
+/// What a plan of very many columns comes down to, or one of values that can have any size.
 const LEAST_ROWS: usize = 8192;
 /// Values of a batch, all columns together: those that have been decoded should not push the states out.
 const VALUES_AT_ONCE: usize = 1 << 20;
@@ -56,16 +59,30 @@ impl LocalExecutor {
     }
 }
 
+/// How many rows a batch should have, by the columns that the plan reads.
+fn rows_at_once(plan: &LogicalPlan) -> Result<usize> {
+    let mut most = (VALUES_AT_ONCE / plan.schema().fields().len().max(1)).clamp(LEAST_ROWS, MOST_ROWS);
+    plan.apply(|node| {
+        if let LogicalPlan::TableScan(scan) = node {
+            for field in scan.projected_schema.fields() {
+                most = most.min(match field.data_type() {
+                    data_type if data_type.is_string() => ROWS_OF_TEXT,
+                    data_type if data_type.is_nested() || data_type.is_binary() => LEAST_ROWS,
+                    _ => MOST_ROWS,
+                });
+            }
+        }
+        Ok(TreeNodeRecursion::Continue)
+    })?;
+    Ok(most)
+}
+
 #[async_trait]
 impl PlanExecutor for LocalExecutor {
     async fn execute(&self, plan: LogicalPlan) -> Result<SendableRecordBatchStream> {
         let unpacks = crate::payload::unpacks(&plan)?;
         let (mut state, plan) = self.context.execute_logical_plan(plan).await?.into_parts();
-        let rows = if unpacks {
-            state.config().batch_size().min(CALLS_AT_ONCE)
-        } else {
-            (VALUES_AT_ONCE / plan.schema().fields().len().max(1)).clamp(LEAST_ROWS, MOST_ROWS)
-        };
+        let rows = if unpacks { state.config().batch_size().min(CALLS_AT_ONCE) } else { rows_at_once(&plan)? };
         *state.config_mut() = state.config().clone().with_batch_size(rows);
         let frame = DataFrame::new(state, plan);
         let task = Arc::new(frame.task_ctx());

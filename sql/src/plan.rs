@@ -10,8 +10,9 @@ mod rows;
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
-use arrow::compute::{CastOptions, cast_with_options};
+use arrow::compute::cast_with_options;
 use arrow::datatypes::{DataType, Int64Type, TimestampMicrosecondType, UInt64Type};
+use datafusion::common::format::DEFAULT_CAST_OPTIONS;
 use datafusion::common::{Column, DFSchema, ScalarValue, exec_datafusion_err};
 use datafusion::datasource::provider_as_source;
 use datafusion::functions_aggregate::count::count_all;
@@ -338,6 +339,8 @@ impl StateQuery {
 fn slice_key(slice: &SliceExpression, schema: &DFSchema) -> Result<Expr> {
     Ok(match slice.expr.get_type(schema)? {
         DataType::Dictionary(_, values) => cast(slice.expr.clone(), *values),
+        // Zeros of both signs have texts of their own, NaN of all kinds one.
+        data_type if data_type.is_floating() => cast(slice.expr.clone(), DataType::Utf8),
         _ => slice.expr.clone(),
     })
 }
@@ -382,8 +385,7 @@ fn text(batch: &RecordBatch, name: &str) -> Result<ArrayRef> {
     cast_array(typed(batch, name)?, &DataType::Utf8)
 }
 
-/// What has no value of that type is an error, as it is in a query.
+/// As a query casts: what has no value of that type is an error.
 fn cast_array(array: &dyn Array, to: &DataType) -> Result<ArrayRef> {
-    let options = CastOptions { safe: false, ..CastOptions::default() };
-    Ok(cast_with_options(array, to, &options).map_err(|error| exec_datafusion_err!("{error}"))?)
+    Ok(cast_with_options(array, to, &DEFAULT_CAST_OPTIONS).map_err(|error| exec_datafusion_err!("{error}"))?)
 }

@@ -19,6 +19,9 @@ use crate::ledger::{LedgerKey, LedgerRow};
 /// Slices of a window that become rows, per expression that is not a predicate.
 const TOP_SLICES: usize = 100;
 
+/// States that are decoded before they are merged: enough for all cores, and little beside those that are kept.
+const DECODED_AT_ONCE: usize = 256;
+
 /// Which rows of the table a cell covers.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct CellKey {
@@ -211,6 +214,10 @@ impl<'a> Merger<'a> {
     /// # Errors
     /// When a state does not decode or merge.
     pub(super) fn add(&mut self, rows: &[LedgerRow]) -> Result<()> {
+        rows.chunks(DECODED_AT_ONCE).try_for_each(|rows| self.add_some(rows))
+    }
+
+    fn add_some(&mut self, rows: &[LedgerRow]) -> Result<()> {
         let mut wanted: Vec<(usize, Vec<CellKey>, &[u8])> = Vec::with_capacity(rows.len());
         for row in rows {
             let (Some(name), Some(encoded)) = (&row.key.column, &row.state) else { continue };

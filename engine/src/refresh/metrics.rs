@@ -28,7 +28,7 @@ use super::update::Touched;
 use crate::ledger::{Ledger, LedgerRow, Role, rows_of};
 use crate::monitor::Places;
 use crate::progress::Progress;
-use crate::store::{Changes, FileWriter, Grouping, OwnTable, under, worth_joining};
+use crate::store::{Changes, FileWriter, Grouping, OwnTable, join_after, under};
 use crate::{Error, Result};
 
 /// Rows that are laid out before they are written, about.
@@ -124,8 +124,10 @@ impl MetricWriter<'_> {
     /// When the ledger does not read or a table cannot be written.
     pub(super) async fn write(&self) -> Result<Option<RowCounts>> {
         let (profile_schema, drift_schema) = self.maker.monitor.schemas();
-        let mut profile = self.output(&self.places.profile, profile_schema).await?;
-        let mut drift = self.output(&self.places.drift, drift_schema).await?;
+        let (mut profile, mut drift) = futures::try_join!(
+            self.output(&self.places.profile, profile_schema),
+            self.output(&self.places.drift, drift_schema)
+        )?;
         let version = self.ledger.table.version();
         if !self.insists && [&profile, &drift].iter().any(|output| output.written.ledger > version) {
             return Ok(None);
@@ -188,7 +190,12 @@ impl MetricWriter<'_> {
             ]),
             rearranges: false,
         };
-        Ok(written.table.commit(&schema, changes).await?.is_some())
+        let is_done = written.table.commit(&schema, changes).await?.is_some();
+        if is_done {
+            // Of a table without a time each refresh leaves a file.
+            join_after(self.context, &written.table, Some(SNAPSHOT)).await;
+        }
+        Ok(is_done)
     }
 
     pub(super) fn layout(&self) -> Layout<'_> {
@@ -290,22 +297,17 @@ impl MetricWriter<'_> {
         Ok(u64::from(profile.rows + drift.rows > 0))
     }
 
-    /// Rows of earlier refreshes take the types that columns of custom metrics have now, and lie in few files.
+    /// Rows of earlier refreshes take the types that columns of custom metrics have now.
     async fn earlier_rows_fit(&self, output: &mut Output) -> Result<()> {
         let table = &output.written.table;
         let Some(before) = table.schema() else { return Ok(()) };
         let is_other = |field: &arrow::datatypes::FieldRef| {
             before.field_with_name(field.name()).is_ok_and(|known| known.data_type() != field.data_type())
         };
-        let files = if self.maker.monitor.metrics.iter().any(|metric| is_other(&metric.field)) {
-            table.files().iter().map(|file| file.add.clone()).collect()
-        } else {
-            let of_refreshes = table.files().iter().filter(|file| file.group.as_deref() == Some(SNAPSHOT));
-            worth_joining(of_refreshes.map(|file| &file.add))
-        };
-        if files.is_empty() {
+        if !self.maker.monitor.metrics.iter().any(|metric| is_other(&metric.field)) {
             return Ok(());
         }
+        let files: Vec<Add> = table.files().iter().map(|file| file.add.clone()).collect();
         let mut writer = table.writer(&output.schema)?;
         let unreadable = |message: String| Error::MetricTable { table: table.uri().to_owned(), message };
         if let Some(mut rows) = table.read(self.context, files.clone(), None, None).await? {

@@ -4,7 +4,7 @@ use datafusion::prelude::SessionContext;
 use deltalake::kernel::Add;
 use futures::StreamExt;
 
-use super::table::{Changes, OwnTable};
+use super::table::{Changes, OwnFile, OwnTable};
 use super::under;
 use crate::{Error, Result};
 
@@ -13,25 +13,27 @@ pub(super) const SMALL: i64 = 1 << 20;
 /// So many of them are worth a commit.
 const TOGETHER: usize = 32;
 
-/// The small files among these, if they are so many that they should be one.
-pub fn worth_joining<'a>(files: impl Iterator<Item = &'a Add>) -> Vec<Add> {
-    let small: Vec<Add> = files.filter(|add| add.size < SMALL).cloned().collect();
-    if small.len() < TOGETHER { Vec::new() } else { small }
+/// Joins the small files of a group in a table that has got one more since it was read, once they are many. The commit says
+/// that no row changed, so that whoever follows the table sees none twice. Whoever is faster with a commit leaves more for
+/// the next time; what was written before is written, whatever becomes of its files.
+pub async fn join_after(context: &SessionContext, before: &OwnTable, group: Option<&str>) {
+    if small_files(before, group).len() + 1 < TOGETHER {
+        return;
+    }
+    if let Err(error) = join(context, before.uri(), group).await {
+        tracing::warn!(%error, table = before.uri(), "small files could not be joined");
+    }
 }
 
-/// Joins the small files of a table that has got one more since it was read, once they are many. The commit says that no row changed, so that whoever
-/// follows the table sees none twice. Whoever is faster with a commit leaves more for the next time.
-///
-/// # Errors
-/// When the table does not read or cannot be written; it is then as it was.
-pub(super) async fn join_after(context: &SessionContext, before: &OwnTable) -> Result<()> {
-    if before.files().iter().filter(|file| file.add.size < SMALL).count() + 1 < TOGETHER {
-        return Ok(());
-    }
-    let uri = before.uri();
+fn small_files(table: &OwnTable, group: Option<&str>) -> Vec<Add> {
+    let is_small = |file: &&OwnFile| file.group.as_deref() == group && file.add.size < SMALL;
+    table.files().iter().filter(is_small).map(|file| file.add.clone()).collect()
+}
+
+async fn join(context: &SessionContext, uri: &str, group: Option<&str>) -> Result<()> {
     let table = OwnTable::open(context, uri).await?;
-    let small = worth_joining(table.files().iter().map(|file| &file.add));
-    let (Some(schema), false) = (table.schema(), small.is_empty()) else { return Ok(()) };
+    let small = small_files(&table, group);
+    let Some(schema) = table.schema().filter(|_| small.len() >= TOGETHER) else { return Ok(()) };
     let mut writer = table.writer(&schema)?;
     if let Some(mut rows) = table.read(context, small.clone(), None, None).await? {
         while let Some(batch) = rows.next().await {
@@ -39,7 +41,8 @@ pub(super) async fn join_after(context: &SessionContext, before: &OwnTable) -> R
             writer.write(under(&batch, &schema)?).await?;
         }
     }
-    let changes = Changes { removed: small, added: writer.finish(None).await?, rearranges: true, ..Changes::default() };
+    let changes =
+        Changes { removed: small, added: writer.finish(group).await?, rearranges: true, ..Changes::default() };
     table.commit(&schema, changes).await?;
     Ok(())
 }

@@ -23,7 +23,7 @@ use crate::{Error, Result};
 
 pub use file::FileWriter;
 pub use group::Grouping;
-pub use join::worth_joining;
+pub use join::join_after;
 pub use lock::Lock;
 pub use table::{Changes, OwnFile, OwnTable};
 pub use turns::Turns;
@@ -45,10 +45,7 @@ pub async fn append(context: &SessionContext, uri: &str, rows: RecordBatch) -> R
         writer.write(under(&rows, &schema)?).await?;
         let changes = Changes { added: writer.finish(None).await?, ..Changes::default() };
         if table.commit(&schema, changes).await?.is_some() {
-            // What is written is written, whatever becomes of the files beside it.
-            if let Err(error) = join::join_after(context, &table).await {
-                tracing::warn!(%error, table = uri, "small files could not be joined");
-            }
+            join_after(context, &table, None).await;
             return Ok(());
         }
         turns.wait(uri).await?;

@@ -67,7 +67,8 @@ impl ColumnGroups {
         if array.len() != groups.len() {
             return Err(Error::invalid_argument(format!("{} values for {} groups", array.len(), groups.len())));
         }
-        self.observe_sorted(array, &Sorted::of(groups))
+        let sorted = Sorted::of(groups, self.states.len()).ok_or_else(no_such_group)?;
+        self.observe_sorted(array, &sorted)
     }
 
     /// Adds all rows of `array` to one group, which must exist.
@@ -80,7 +81,7 @@ impl ColumnGroups {
 
     fn observe_sorted(&mut self, array: &dyn Array, sorted: &Sorted) -> Result<()> {
         if sorted.greatest().is_some_and(|group| group >= self.states.len()) {
-            return Err(Error::invalid_argument("a row belongs to a group that does not exist"));
+            return Err(no_such_group());
         }
         let Some(kind) = self.states.first().map(ColumnState::kind) else { return Ok(()) };
         let natural = ColumnKind::of(array.data_type());
@@ -296,6 +297,10 @@ impl ColumnGroups {
         let states: usize = self.states.iter().map(|state| size_of::<ColumnState>() + state.heap_size()).sum();
         states + self.strings.heap_size()
     }
+}
+
+fn no_such_group() -> Error {
+    Error::invalid_argument("a row belongs to a group that does not exist")
 }
 
 #[cfg(test)]

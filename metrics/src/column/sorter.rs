@@ -12,6 +12,9 @@ thread_local! {
     static LAST: RefCell<Rc<Sorted>> = RefCell::default();
 }
 
+/// Rows, or groups, of which so many are kept for the next column.
+const KEPT: usize = 1 << 20;
+
 /// The rows of a batch by group, within a group in their order; rows of group `usize::MAX` are left out.
 #[derive(Debug, Default)]
 pub(crate) struct Sorted {
@@ -34,15 +37,24 @@ pub(crate) struct Gathered<'a, T: Clone> {
 }
 
 impl Sorted {
-    /// The rows that belong to `groups`.
-    pub(crate) fn of(groups: &[usize]) -> Rc<Self> {
+    /// The rows that belong to `groups`; `None` if one belongs to none of the `known` groups.
+    pub(crate) fn of(groups: &[usize], known: usize) -> Option<Rc<Self>> {
         LAST.with_borrow_mut(|last| {
-            if last.groups != groups {
-                let mut sorted = Rc::try_unwrap(std::mem::take(last)).unwrap_or_default();
-                sorted.sort(groups);
-                *last = Rc::new(sorted);
+            if last.groups == groups {
+                let fits = last.greatest().is_none_or(|group| group < known);
+                return fits.then(|| Rc::clone(last));
             }
-            Rc::clone(last)
+            // Before room is made for as many.
+            if groups.iter().any(|&group| group != usize::MAX && group >= known) {
+                return None;
+            }
+            let mut sorted = Rc::try_unwrap(std::mem::take(last)).unwrap_or_default();
+            sorted.sort(groups);
+            let sorted = Rc::new(sorted);
+            if groups.len().max(sorted.position.len()) <= KEPT {
+                *last = Rc::clone(&sorted);
+            }
+            Some(sorted)
         })
     }
 
@@ -171,7 +183,7 @@ mod tests {
     /// Each group's values, in order of first occurrence.
     fn by_group(groups: &[usize], nulls: Option<&NullBuffer>) -> Vec<(usize, Vec<usize>)> {
         let values: Vec<usize> = (0..groups.len()).collect();
-        let sorted = Sorted::of(groups);
+        let sorted = Sorted::of(groups, 10).unwrap();
         let gathered = sorted.gather_valid(&values, nulls);
         gathered.runs().map(|(group, range)| (group, gathered.values()[range].to_vec())).collect()
     }
@@ -188,19 +200,28 @@ mod tests {
 
     #[test]
     fn one_group_is_one_only_if_all_rows_have_it() {
-        assert_eq!(Sorted::of(&[4, 4, 4]).only(), Some(4));
-        assert_eq!(Sorted::of(&[4, usize::MAX, 4]).only(), None);
-        assert_eq!(Sorted::of(&[usize::MAX]).only(), None);
-        assert_eq!((Sorted::of(&[4, 5]).only(), Sorted::of(&[4, 5, 1]).greatest()), (None, Some(5)));
-        assert_eq!(Sorted::of(&[]).greatest(), None);
+        assert_eq!(Sorted::of(&[4, 4, 4], 10).unwrap().only(), Some(4));
+        assert_eq!(Sorted::of(&[4, usize::MAX, 4], 10).unwrap().only(), None);
+        assert_eq!(Sorted::of(&[usize::MAX], 10).unwrap().only(), None);
+        assert_eq!(
+            (Sorted::of(&[4, 5], 10).unwrap().only(), Sorted::of(&[4, 5, 1], 10).unwrap().greatest()),
+            (None, Some(5))
+        );
+        assert_eq!(Sorted::of(&[], 10).unwrap().greatest(), None);
+    }
+
+    #[test]
+    fn a_group_that_does_not_exist_is_refused_before_room_is_made_for_it() {
+        assert!(Sorted::of(&[0, usize::MAX - 1], 10).is_none() && Sorted::of(&[10], 10).is_none());
+        assert!(Sorted::of(&[7], 10).is_some() && Sorted::of(&[7], 7).is_none());
     }
 
     #[test]
     fn what_was_sorted_before_is_not_sorted_again() {
         let groups = [1, 0, 1];
-        let first = Sorted::of(&groups);
-        assert!(Rc::ptr_eq(&first, &Sorted::of(&[1, 0, 1])));
-        let other = Sorted::of(&[0, 0, 1]);
+        let first = Sorted::of(&groups, 10).unwrap();
+        assert!(Rc::ptr_eq(&first, &Sorted::of(&[1, 0, 1], 10).unwrap()));
+        let other = Sorted::of(&[0, 0, 1], 10).unwrap();
         // Whoever still holds the first keeps it.
         assert!(!Rc::ptr_eq(&first, &other) && first.rows().count() == 2);
         assert_eq!(first.gather(&[7, 8, 9]).values(), [7, 9, 8]);

@@ -117,9 +117,11 @@ impl Strings {
     /// Strings that lie one after the other: short ones are looked up as numbers.
     fn ids_of_bytes<O: OffsetSizeTrait>(&mut self, strings: &GenericStringArray<O>) -> Vec<Option<u32>> {
         let (offsets, bytes) = (strings.value_offsets(), strings.value_data());
+        // Of few strings, those that are at hand would cost more than they save.
+        let is_long = strings.len() >= RECENT / 4;
         let id = |row: usize| {
             let (start, end) = (offsets[row].as_usize(), offsets[row + 1].as_usize());
-            match Short::of(bytes, start, end) {
+            match Short::of(bytes, start, end).filter(|_| is_long) {
                 Some(short) => self.interner.id_of_short(short, || strings.value(row)),
                 None => self.interner.id(strings.value(row)),
             }

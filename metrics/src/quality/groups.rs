@@ -87,10 +87,9 @@ impl QualityGroups {
         if let Some(length) = lengths.into_iter().find(|&length| length != groups.len()) {
             return Err(Error::invalid_argument(format!("{length} values for {} groups", groups.len())));
         }
-        let sorted = Sorted::of(groups);
-        if sorted.greatest().is_some_and(|group| group >= self.states.len()) {
+        let Some(sorted) = Sorted::of(groups, self.states.len()) else {
             return Err(Error::invalid_argument("a row belongs to a group that does not exist"));
-        }
+        };
         match &self.options {
             QualityOptions::Regression => self.observe_numbers(prediction, label, &sorted),
             QualityOptions::Classification { .. } => self.observe_classes(prediction, label, scores, &sorted),

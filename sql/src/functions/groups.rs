@@ -30,6 +30,8 @@ pub(super) struct StateGroups {
     groups: Groups,
     /// What was handed over by other partitions. Where rows lie by window most groups come from one alone.
     arrived: Vec<Arrived>,
+    /// Whether groups have seen rows of their own, so that what arrives is not alone.
+    has_observed: bool,
     /// Groups numbered by us, since rows that a filter leaves out must not be observed.
     kept: Vec<usize>,
     /// Recounted every so often: sizes of states are not worth a walk over all of them for each batch.
@@ -171,7 +173,7 @@ impl StateGroups {
             Input::Values(MeasureOptions::Sample { limit }) => Groups::Samples { limit: *limit, samples: Vec::new() },
             Input::States => Groups::Merging(Vec::new()),
         };
-        Self { input, groups, arrived: Vec::new(), kept: Vec::new(), size: 0, batches: 0 }
+        Self { input, groups, arrived: Vec::new(), has_observed: false, kept: Vec::new(), size: 0, batches: 0 }
     }
 
     fn observe(
@@ -186,6 +188,7 @@ impl StateGroups {
         }
         self.groups.resize(total);
         self.open_arrived()?;
+        self.has_observed = true;
         match filter {
             None => self.groups.observe(values, groups)?,
             Some(filter) => {
@@ -206,6 +209,7 @@ impl StateGroups {
     fn observe_all(&mut self, values: &[ArrayRef]) -> Result<()> {
         if let (Groups::Columns(columns), []) = (&mut self.groups, &self.arrived[..]) {
             columns.observe_all(only(values)?, 0).map_err(external)?;
+            self.has_observed = true;
             self.recount();
             return Ok(());
         }
@@ -221,6 +225,8 @@ impl StateGroups {
     ) -> Result<()> {
         let states = encoded(values)?;
         self.groups.resize(total);
+        self.open_arrived()?;
+        self.has_observed = true;
         for (row, &group) in groups.iter().enumerate() {
             let is_left_out = filter.is_some_and(|filter| filter.is_null(row) || !filter.value(row));
             if !states.is_null(row) && !is_left_out {
@@ -239,13 +245,13 @@ impl StateGroups {
         for (row, &group) in groups.iter().enumerate().filter(|(row, _)| states.is_valid(*row)) {
             let state = states.value(row);
             self.arrived[group] = match std::mem::take(&mut self.arrived[group]) {
-                Arrived::None => Arrived::Alone(state.to_vec()),
+                Arrived::None if !self.has_observed => Arrived::Alone(state.to_vec()),
                 Arrived::Alone(first) => {
                     self.groups.merge(group, MeasureState::decode(&first).map_err(external)?)?;
                     self.groups.merge(group, MeasureState::decode(state).map_err(external)?)?;
                     Arrived::Merged
                 }
-                Arrived::Merged => {
+                Arrived::Merged | Arrived::None => {
                     self.groups.merge(group, MeasureState::decode(state).map_err(external)?)?;
                     Arrived::Merged
                 }
@@ -290,6 +296,7 @@ impl StateGroups {
                 (_, None) => encoded.append_null(),
             }
         }
+        self.has_observed &= matches!(emit_to, EmitTo::First(_));
         self.batches = 0;
         self.recount();
         Ok(Arc::new(encoded.finish()))

@@ -75,7 +75,7 @@ impl Bucket {
 }
 
 /// The buckets of a histogram in order, at one level.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Buckets {
     pub(super) level: u8,
     pub(super) total: u64,

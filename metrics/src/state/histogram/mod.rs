@@ -277,9 +277,14 @@ impl Histogram {
 
     /// Brings the state to its canonical level, which updates may leave for later.
     pub(crate) fn settle(&mut self) {
-        if !self.is_settled() {
-            self.tabulate();
+        if self.is_settled() {
+            return;
         }
+        if let Repr::Sorted(buckets) = &mut self.repr {
+            let buckets = std::mem::take(buckets);
+            return self.become_sorted(buckets);
+        }
+        self.tabulate();
         self.fit();
     }
 
@@ -288,7 +293,8 @@ impl Histogram {
         match &self.repr {
             Repr::List { values, zeros } => values.len() + usize::from(*zeros > 0) <= self.limit as usize,
             Repr::Table(table) => table.used() <= self.limit,
-            Repr::Sorted(_) => true,
+            // A merge may have lowered the limit.
+            Repr::Sorted(buckets) => buckets.as_slice().len() <= self.limit as usize,
         }
     }
 
@@ -397,11 +403,11 @@ impl Histogram {
     /// Becomes these buckets, at the level that they need.
     fn become_sorted(&mut self, buckets: Buckets) {
         (self.total, self.ends) = (buckets.total(), buckets.ends());
-        let level = level::level_of_buckets(buckets.as_slice(), buckets.level(), self.limit);
-        if level == buckets.level() {
+        if buckets.as_slice().len() <= self.limit as usize {
             self.repr = Repr::Sorted(buckets);
             return;
         }
+        let level = level::level_of_buckets(buckets.as_slice(), buckets.level(), self.limit);
         if buckets.level() == 0 && self.hands_over {
             self.departed = Some(Departed::Buckets(buckets.clone()));
         }
@@ -480,6 +486,10 @@ impl MergeableState for Histogram {
             }
             Repr::Sorted(theirs) => match &self.repr {
                 Repr::Table(_) if self.total > 0 => self.add_buckets(theirs),
+                // Of much against little, and that again and again, a table is not copied.
+                Repr::Sorted(ours) if ours.as_slice().len() > LIST.max(4 * theirs.as_slice().len()) => {
+                    self.add_buckets(theirs);
+                }
                 _ => self.merge_sorted(theirs),
             },
         }
@@ -487,7 +497,7 @@ impl MergeableState for Histogram {
     }
 
     fn encode(&self, out: &mut Writer) {
-        match self.sorted() {
+        match self.sorted().filter(|_| self.is_settled()) {
             Some(buckets) => codec::encode(self.limit, buckets, out),
             None => codec::encode(self.limit, &self.buckets(), out),
         }
@@ -591,6 +601,9 @@ mod tests {
                 let mut both = of(left.iter().copied(), limit);
                 both.merge(&decoded(right, other_limit)).unwrap();
                 assert_eq!(encoded(&both), encoded(&all));
+                let mut lowered = decoded(left, limit);
+                lowered.merge(&Histogram::empty(other_limit)).unwrap();
+                assert_eq!(encoded(&lowered), encoded(&of(left.iter().copied(), limit.min(other_limit))));
                 let mut both = decoded(left, limit);
                 both.observe_slice(right);
                 assert_eq!(encoded(&both), encoded(&of(left.iter().chain(right).copied(), limit)));
