@@ -120,7 +120,7 @@ macro_rules! in_store {
     };
 }
 
-/// Stories of which each way to sign in could have its own trouble.
+/// Each way to sign in could have its own trouble, with any story.
 macro_rules! in_every_store {
     ($($story:path as $name:ident;)*) => {
         in_store!(azure_by_key, AzureByKey: $($story as $name;)*);
@@ -130,23 +130,12 @@ macro_rules! in_every_store {
     };
 }
 
-/// The others: once for each service.
-macro_rules! in_every_service {
-    ($($story:path as $name:ident;)*) => {
-        in_store!(azure, AzureByKey: $($story as $name;)*);
-        in_store!(amazon, S3: $($story as $name;)*);
-    };
-}
-
 in_every_store! {
     whole::from_the_first_refresh_to_the_last_mail as from_the_first_refresh_to_the_last_mail;
     whole::a_snapshot_is_kept_and_old_files_go as a_snapshot_is_kept_and_old_files_go;
     whole::tables_are_compared_and_profiled_where_they_lie as tables_are_compared_and_profiled_where_they_lie;
     damage::a_damaged_metric_table_is_made_anew_from_the_ledger as a_damaged_metric_table;
     retention::states_that_are_too_old_go_and_their_rows_stay as old_states_go;
-}
-
-in_every_service! {
     incremental::a_refresh_reads_the_files_that_are_new_and_no_other as only_new_files_are_read;
     labels::rows_find_the_labels_that_were_there_before_them as labels_find_their_rows;
     payload::every_call_is_counted_where_it_belongs_whenever_it_was_logged as calls_are_counted_where_they_belong;
