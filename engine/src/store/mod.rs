@@ -96,7 +96,7 @@ pub async fn read(context: &SessionContext, uri: &str) -> Result<Option<RecordBa
 /// [`Error::Write`].
 pub async fn delete_replaced(context: &SessionContext, uri: &str, age: Duration, is_dry: bool) -> Result<u64> {
     let table = OwnTable::open(context, uri).await?;
-    let Some(table) = table.delta() else { return Ok(0) };
+    let Some(table) = table.delta().await? else { return Ok(0) };
     let failed = |source: DeltaTableError| Error::of_write(uri, source);
     let age = chrono::TimeDelta::from_std(age).map_err(|error| failed(DeltaTableError::generic(error.to_string())))?;
     // How long is the user's to say; the configuration refuses what is too short.

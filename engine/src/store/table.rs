@@ -8,20 +8,22 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
+use datafusion::catalog::TableProvider;
 use datafusion::execution::SendableRecordBatchStream;
 use datafusion::logical_expr::Expr;
 use datafusion::prelude::SessionContext;
 use deltalake::kernel::engine::arrow_conversion::TryIntoKernel;
-use deltalake::kernel::transaction::{CommitBuilder, CommitProperties, TransactionError};
+use deltalake::kernel::transaction::{CommitBuilder, CommitData, CommitProperties, TableReference, TransactionError};
 use deltalake::kernel::{Action, Add, Metadata, MetadataExt, Protocol, Remove, StructType, Transaction, new_metadata};
-use deltalake::logstore::LogStoreRef;
+use deltalake::logstore::{CommitOrBytes, LogStoreRef};
 use deltalake::protocol::{DeltaOperation, SaveMode};
-use deltalake::table::state::DeltaTableState;
 use deltalake::{DeltaTable, DeltaTableError};
 use limno_sql::lake::{Access, Lake, Place};
-use limno_sql::source::{active_files, is_blank};
+use limno_sql::source::{LogFound, TableFiles, TableLog, active_files, is_blank};
 use limno_sql::watch::Stage;
 use serde_json::json;
+use tokio::sync::OnceCell;
+use uuid::Uuid;
 
 use super::bare::Bare;
 use super::file::FileWriter;
@@ -37,13 +39,25 @@ pub(super) const GROUP: &str = "limno.group";
 pub struct OwnTable {
     uri: String,
     place: Place,
-    table: Option<DeltaTable>,
+    known: Known,
     files: Vec<OwnFile>,
     /// Whether another program created the table, with columns of its own, and nobody has written to it yet. It is then
     /// as good as not there, but for its first commits, on top of which ours come.
     is_blank: bool,
     /// The same of a table that was created without columns, which does not even load.
     bare: Option<Bare>,
+}
+
+/// What is known of a table.
+#[derive(Debug)]
+enum Known {
+    /// It is not there.
+    Nothing,
+    /// What its log says, for that is all that it takes to read it and to commit to it; as delta-rs has it, once that is
+    /// asked for.
+    Log(Box<TableLog>, OnceCell<DeltaTable>),
+    /// All of it, for other programs made it a table that asks for more.
+    Table(Box<DeltaTable>),
 }
 
 /// An active file.
@@ -77,30 +91,42 @@ impl OwnTable {
     /// When a table is there but does not open.
     pub async fn open(context: &SessionContext, uri: &str) -> Result<Self> {
         let place = Lake::of(context)?.locate(uri, Access::Write).await?;
-        let mut own = Self { uri: uri.to_owned(), place, table: None, files: Vec::new(), is_blank: false, bare: None };
-        if own.place.has_commits().await? {
-            let unreadable = |error| limno_sql::Error::of_delta(uri, error);
-            let table = match own.place.delta().map_err(unreadable)?.load().await {
-                Ok(table) => table,
-                Err(error) => {
-                    own.bare = Box::pin(Bare::find(&own.place)).await;
-                    return if own.bare.is_some() { Ok(own) } else { Err(unreadable(error).into()) };
-                }
-            };
-            table.update_datafusion_session(&context.state()).map_err(unreadable)?;
-            let group = |add: &Add| add.tags.as_ref().and_then(|tags| tags.get(GROUP).cloned().flatten());
-            let files = active_files(&table).map_err(unreadable)?;
-            own.files = files.into_iter().map(|add| OwnFile { group: group(&add), add }).collect();
-            own.is_blank = Box::pin(is_blank(&table)).await.map_err(unreadable)?;
-            own.table = Some(table);
+        let known = Known::Nothing;
+        let mut own = Self { uri: uri.to_owned(), place, known, files: Vec::new(), is_blank: false, bare: None };
+        let of_group = |add: Add| {
+            let group = add.tags.as_ref().and_then(|tags| tags.get(GROUP).cloned().flatten());
+            OwnFile { group, add }
+        };
+        match TableLog::find(&own.place).await? {
+            LogFound::Nothing => {}
+            LogFound::Plain(mut log) => {
+                own.files = std::mem::take(&mut log.files).into_iter().map(of_group).collect();
+                own.is_blank = log.is_blank;
+                own.known = Known::Log(log, OnceCell::new());
+            }
+            LogFound::Other if !own.place.has_commits().await? => {}
+            LogFound::Other => {
+                let unreadable = |error| limno_sql::Error::of_delta(uri, error);
+                let table = match own.place.delta().map_err(unreadable)?.load().await {
+                    Ok(table) => table,
+                    Err(error) => {
+                        own.bare = Box::pin(Bare::find(&own.place)).await;
+                        return if own.bare.is_some() { Ok(own) } else { Err(unreadable(error).into()) };
+                    }
+                };
+                table.update_datafusion_session(&context.state()).map_err(unreadable)?;
+                own.files = active_files(&table).map_err(unreadable)?.into_iter().map(of_group).collect();
+                own.is_blank = Box::pin(is_blank(&table)).await.map_err(unreadable)?;
+                own.known = Known::Table(Box::new(table));
+            }
         }
         Ok(own)
     }
 
     fn log_store(&self) -> Result<LogStoreRef, DeltaTableError> {
-        match &self.table {
-            Some(table) => Ok(table.log_store()),
-            None => Ok(self.place.delta()?.build()?.log_store()),
+        match &self.known {
+            Known::Table(table) => Ok(table.log_store()),
+            Known::Nothing | Known::Log(..) => Ok(self.place.delta()?.build()?.log_store()),
         }
     }
 
@@ -117,7 +143,16 @@ impl OwnTable {
     /// The version that was read; `None` if it was never written.
     #[must_use]
     pub fn version(&self) -> Option<u64> {
-        self.table.as_ref().filter(|_| !self.is_blank).and_then(DeltaTable::version)
+        self.newest().filter(|_| !self.is_blank)
+    }
+
+    /// The version that was read, whoever wrote it.
+    fn newest(&self) -> Option<u64> {
+        match &self.known {
+            Known::Nothing => None,
+            Known::Log(log, _) => Some(log.version),
+            Known::Table(table) => table.version(),
+        }
     }
 
     /// The active files.
@@ -129,35 +164,49 @@ impl OwnTable {
     /// The schema; `None` if it was never written.
     #[must_use]
     pub fn schema(&self) -> Option<SchemaRef> {
-        Some(self.state()?.snapshot().arrow_schema())
+        match &self.known {
+            _ if self.is_blank => None,
+            Known::Nothing => None,
+            Known::Log(log, _) => Some(Arc::clone(&log.schema)),
+            Known::Table(table) => Some(table.snapshot().ok()?.snapshot().arrow_schema()),
+        }
     }
 
-    /// The table as delta-rs has it.
-    #[must_use]
-    pub const fn delta(&self) -> Option<&DeltaTable> {
-        self.table.as_ref()
-    }
-
-    /// What was written; `None` if nothing was.
-    fn state(&self) -> Option<&DeltaTableState> {
-        self.base().filter(|_| !self.is_blank)
+    /// The table as delta-rs has it, at the version that was read; `None` if it is not there.
+    ///
+    /// # Errors
+    /// When it does not open.
+    pub async fn delta(&self) -> Result<Option<&DeltaTable>> {
+        let unreadable = |error| limno_sql::Error::of_delta(&self.uri, error);
+        match &self.known {
+            Known::Nothing => Ok(None),
+            Known::Log(log, table) => {
+                let load = || async { self.place.delta()?.with_version(log.version).load().await };
+                Ok(Some(table.get_or_try_init(load).await.map_err(unreadable)?))
+            }
+            Known::Table(table) => Ok(Some(table)),
+        }
     }
 
     /// What a commit goes on top of.
-    fn base(&self) -> Option<&DeltaTableState> {
-        self.table.as_ref().and_then(|table| table.snapshot().ok())
+    fn base(&self) -> Option<&Metadata> {
+        match &self.known {
+            Known::Nothing => None,
+            Known::Log(log, _) => Some(&log.metadata),
+            Known::Table(table) => Some(table.snapshot().ok()?.metadata()),
+        }
     }
 
     /// The table's own id: another for a table that was removed and created again.
     #[must_use]
     pub fn id(&self) -> Option<&str> {
-        Some(self.state()?.metadata().id())
+        Some(self.base().filter(|_| !self.is_blank)?.id())
     }
 
     /// A property of the table.
     #[must_use]
     pub fn property(&self, key: &str) -> Option<&str> {
-        self.state()?.metadata().configuration().get(key).map(String::as_str)
+        self.base().filter(|_| !self.is_blank)?.configuration().get(key).map(String::as_str)
     }
 
     /// How far an application has come.
@@ -165,18 +214,29 @@ impl OwnTable {
     /// # Errors
     /// When the log does not read.
     pub async fn transaction(&self, id: &str) -> Result<Option<i64>> {
-        let (Some(table), Some(state)) = (&self.table, self.state()) else { return Ok(None) };
-        let unreadable = |error| limno_sql::Error::of_delta(&self.uri, error);
-        Ok(state.transaction_version(table.log_store().as_ref(), id).await.map_err(unreadable)?)
+        match &self.known {
+            _ if self.is_blank => Ok(None),
+            Known::Nothing => Ok(None),
+            Known::Log(log, _) => Ok(log.transactions.get(id).copied()),
+            Known::Table(table) => {
+                let unreadable = |error| limno_sql::Error::of_delta(&self.uri, error);
+                let state = table.snapshot().map_err(unreadable)?;
+                let at = state.transaction_version(table.log_store().as_ref(), id).await;
+                Ok(at.map_err(unreadable)?)
+            }
+        }
     }
 
     /// The groups of the files that the commits later than `since`, up to `until`, added or removed; `None` if the log no
     /// longer tells.
     pub async fn groups_changed(&self, since: u64, until: u64) -> Option<Vec<String>> {
-        let table = self.table.as_ref()?;
         let mut groups = Vec::new();
+        if since >= until {
+            return Some(groups);
+        }
+        let log_store = self.log_store().ok()?;
         for version in since + 1..=until {
-            let commit = table.log_store().read_commit_entry(version).await.ok()??;
+            let commit = log_store.read_commit_entry(version).await.ok()??;
             for action in deltalake::logstore::get_actions(version, &commit).ok()? {
                 let tags = match action {
                     Action::Add(add) => add.tags,
@@ -202,8 +262,14 @@ impl OwnTable {
         filter: Option<Expr>,
         columns: Option<&[&str]>,
     ) -> Result<Option<SendableRecordBatchStream>> {
-        let Some(table) = self.table.as_ref().filter(|_| !files.is_empty()) else { return Ok(None) };
-        let provider = table.table_provider().with_adds(files).await?;
+        if files.is_empty() {
+            return Ok(None);
+        }
+        let provider: Arc<dyn TableProvider> = match &self.known {
+            Known::Nothing => return Ok(None),
+            Known::Log(log, _) => Arc::new(TableFiles::new(&self.place, Arc::clone(&log.schema), &files)?),
+            Known::Table(table) => table.table_provider().with_adds(files).await?,
+        };
         let mut rows = context.read_table(provider)?;
         if let Some(filter) = filter {
             rows = rows.filter(filter)?;
@@ -234,8 +300,8 @@ impl OwnTable {
             let Some(table) = Box::pin(bare.with_columns(&self.place, schema)).await.map_err(failed)? else {
                 return Ok(None);
             };
-            let (uri, place) = (self.uri.clone(), self.place.clone());
-            let own = Self { uri, place, table: Some(table), files: Vec::new(), is_blank: true, bare: None };
+            let (uri, place, known) = (self.uri.clone(), self.place.clone(), Known::Table(Box::new(table)));
+            let own = Self { uri, place, known, files: Vec::new(), is_blank: true, bare: None };
             return Box::pin(own.commit(schema, changes)).await;
         }
         let log_store = self.log_store().map_err(failed)?;
@@ -249,25 +315,39 @@ impl OwnTable {
         let mut actions = self.description(schema, &changes.properties).map_err(failed)?;
         actions.extend(changes.removed.into_iter().map(|add| Action::Remove(removal(add, data_change))));
         actions.extend(changes.added.into_iter().map(|add| Action::Add(Add { data_change, ..add })));
-        let transactions = changes.transactions.into_iter();
-        let properties = CommitProperties::default()
-            // The version that was read or none: what is written was made from it.
-            .with_max_retries(0)
-            // What follows a commit must not make it look failed; see `checkpoint`.
-            .with_create_checkpoint(false)
-            .with_cleanup_expired_logs(Some(false))
-            .with_application_transactions(transactions.map(|(id, at)| Transaction::new(id, at)).collect());
-        let reference =
-            self.base().map(|state| state.snapshot() as &dyn deltalake::kernel::transaction::TableReference);
-        let commit = CommitBuilder::from(properties).with_actions(actions).build(reference, log_store, operation);
-        match self.place.watch().wait(Stage::Write, commit.into_future()).await {
-            Ok(done) => {
-                self.checkpoint(done.version()).await;
-                Ok(Some(done.version()))
+        let transactions =
+            changes.transactions.into_iter().map(|(id, at)| Transaction::new(id, at)).collect::<Vec<_>>();
+        let commit = async {
+            let Known::Table(table) = &self.known else {
+                let version = self.newest().map_or(0, |version| version + 1);
+                let data = CommitData::new(actions, operation, HashMap::new(), transactions);
+                let bytes = CommitOrBytes::LogBytes(data.get_bytes()?);
+                log_store.write_commit_entry(version, bytes, Uuid::new_v4()).await?;
+                return Ok(version);
+            };
+            let properties = CommitProperties::default()
+                // The version that was read or none: what is written was made from it.
+                .with_max_retries(0)
+                // What follows a commit must not make it look failed; see `checkpoint`.
+                .with_create_checkpoint(false)
+                .with_cleanup_expired_logs(Some(false))
+                .with_application_transactions(transactions);
+            // Whether the table asks for something of its writers is looked at here.
+            let base = table.snapshot()?.snapshot() as &dyn TableReference;
+            let commit = CommitBuilder::from(properties).with_actions(actions).build(Some(base), log_store, operation);
+            Ok(commit.await?.version())
+        };
+        match self.place.watch().wait(Stage::Write, Box::pin(commit)).await {
+            Ok(version) => {
+                self.checkpoint(version).await;
+                Ok(Some(version))
             }
-            Err(DeltaTableError::Transaction {
-                source: TransactionError::MaxCommitAttempts(_) | TransactionError::VersionAlreadyExists(_),
-            }) => Ok(None),
+            Err(
+                DeltaTableError::VersionAlreadyExists(_)
+                | DeltaTableError::Transaction {
+                    source: TransactionError::MaxCommitAttempts(_) | TransactionError::VersionAlreadyExists(_),
+                },
+            ) => Ok(None),
             Err(error) => Err(failed(error)),
         }
     }
@@ -293,12 +373,11 @@ impl OwnTable {
         properties: &BTreeMap<&'static str, String>,
     ) -> Result<Vec<Action>, DeltaTableError> {
         let schema: StructType = schema.as_ref().try_into_kernel()?;
-        let Some(state) = self.base() else {
+        let Some(before) = self.base() else {
             let protocol: Protocol = serde_json::from_value(json!({ "minReaderVersion": 1, "minWriterVersion": 2 }))?;
             let metadata = new_metadata(&schema, std::iter::empty::<String>(), properties)?;
             return Ok(vec![Action::Protocol(protocol), Action::Metadata(metadata)]);
         };
-        let before = state.metadata();
         let mut metadata: Metadata = if self.is_blank { unpartitioned(before)? } else { before.clone() };
         if before.parse_schema()? != schema {
             metadata = metadata.with_schema(&schema)?;
@@ -330,5 +409,123 @@ fn removal(add: Add, data_change: bool) -> Remove {
         tags: add.tags,
         deletion_vector: add.deletion_vector,
         ..Remove::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use arrow::array::{Int64Array, RecordBatch};
+    use arrow::datatypes::{DataType, Field, Schema};
+    use limno_sql::session::{self, SessionOptions};
+
+    use super::*;
+    use crate::store;
+
+    fn rows(names: &[&str], value: i64) -> RecordBatch {
+        let field = |name: &&str| Field::new(*name, DataType::Int64, true);
+        let schema = Schema::new(names.iter().map(field).collect::<Vec<_>>());
+        let column = Arc::new(Int64Array::from(vec![value])) as _;
+        RecordBatch::try_new(Arc::new(schema), vec![column; names.len()]).unwrap()
+    }
+
+    async fn replace(table: &OwnTable, group: &str, at: i64) {
+        let schema = table.schema().unwrap();
+        let mut writer = table.writer(&schema).unwrap();
+        writer.write(store::under(&rows(&["a"], at), &schema).unwrap()).await.unwrap();
+        let of_group = table.files().iter().filter(|file| file.group.as_deref() == Some(group));
+        let changes = Changes {
+            removed: of_group.map(|file| file.add.clone()).collect(),
+            added: writer.finish(Some(group)).await.unwrap(),
+            transactions: vec![(format!("app/{}", at % 3), at)],
+            properties: BTreeMap::from([("limno.test", at.to_string())]),
+            rearranges: false,
+        };
+        assert!(table.commit(&schema, changes).await.unwrap().is_some());
+    }
+
+    /// What we read of a log is what delta-rs reads of it, at every version, before and after checkpoints.
+    #[tokio::test]
+    async fn a_log_says_to_us_what_it_says_to_delta_rs() {
+        let folder = tempfile::tempdir().unwrap();
+        let uri = folder.path().join("table").display().to_string();
+        let context = session::context(&SessionOptions::default()).unwrap();
+        store::append(&context, &uri, rows(&["a"], 0)).await.unwrap();
+        for at in 1..=3 * i64::try_from(CHECKPOINT_INTERVAL).unwrap() {
+            if at == 13 {
+                store::append(&context, &uri, rows(&["a", "b"], at)).await.unwrap();
+            } else {
+                let table = OwnTable::open(&context, &uri).await.unwrap();
+                replace(&table, ["x", "y", "z"][usize::try_from(at % 3).unwrap()], at).await;
+            }
+            let own = OwnTable::open(&context, &uri).await.unwrap();
+            assert!(matches!(own.known, Known::Log(..)));
+            let theirs = own.delta().await.unwrap().unwrap();
+            let state = theirs.snapshot().unwrap();
+            assert_eq!(own.version(), theirs.version());
+            assert_eq!(own.base().unwrap(), state.metadata());
+            assert_eq!(own.schema().unwrap(), state.snapshot().arrow_schema());
+            let mut files: Vec<_> = own.files().iter().map(|file| format!("{:?}", file.add)).collect();
+            let mut expected: Vec<_> = active_files(theirs)
+                .unwrap()
+                .iter()
+                .map(|add| format!("{:?}", Add { data_change: true, ..add.clone() }))
+                .collect();
+            files.sort_unstable();
+            expected.sort_unstable();
+            assert_eq!(files, expected, "version {at}");
+            for id in ["app/0", "app/1", "app/2", "app/3"] {
+                let known = state.transaction_version(theirs.log_store().as_ref(), id).await.unwrap();
+                assert_eq!(own.transaction(id).await.unwrap(), known, "{id}");
+            }
+        }
+        // The log before a checkpoint goes, as it does after a month.
+        for version in 0..=29 {
+            std::fs::remove_file(folder.path().join(format!("table/_delta_log/{version:020}.json"))).unwrap();
+        }
+        let own = OwnTable::open(&context, &uri).await.unwrap();
+        assert!(matches!(own.known, Known::Log(..)));
+        assert_eq!((own.version(), own.files().len(), own.property("limno.test")), (Some(30), 5, Some("30")));
+        let read = store::read(&context, &uri).await.unwrap().unwrap();
+        assert_eq!((read.num_rows(), read.num_columns()), (5, 2));
+    }
+
+    /// Other programs may make more of a table of ours than we read ourselves.
+    #[tokio::test]
+    async fn a_table_that_asks_for_more_is_opened_by_delta_rs() {
+        let folder = tempfile::tempdir().unwrap();
+        let uri = folder.path().join("table").display().to_string();
+        let context = session::context(&SessionOptions::default()).unwrap();
+        store::append(&context, &uri, rows(&["a"], 1)).await.unwrap();
+        let table = OwnTable::open(&context, &uri).await.unwrap();
+        let changes =
+            Changes { properties: BTreeMap::from([("delta.appendOnly", "true".to_owned())]), ..Changes::default() };
+        table.commit(&table.schema().unwrap(), changes).await.unwrap().unwrap();
+        let table = OwnTable::open(&context, &uri).await.unwrap();
+        assert!(matches!(table.known, Known::Table(_)));
+        assert_eq!((table.version(), table.files().len()), (Some(1), 1));
+        store::append(&context, &uri, rows(&["a"], 2)).await.unwrap();
+        let table = OwnTable::open(&context, &uri).await.unwrap();
+        let removed = table.files().iter().map(|file| file.add.clone()).collect();
+        let error =
+            table.commit(&table.schema().unwrap(), Changes { removed, ..Changes::default() }).await.unwrap_err();
+        assert!(error.to_string().contains("append-only") || format!("{error:?}").contains("AppendOnly"), "{error:?}");
+    }
+
+    /// A log that is damaged, or of which something is missing, is as bad for us as for delta-rs.
+    #[tokio::test]
+    async fn a_damaged_log_is_an_error() {
+        let context = session::context(&SessionOptions::default()).unwrap();
+        for version in [0, 1] {
+            let folder = tempfile::tempdir().unwrap();
+            let uri = folder.path().join("table").display().to_string();
+            for value in 0..3 {
+                store::append(&context, &uri, rows(&["a"], value)).await.unwrap();
+            }
+            let commit = folder.path().join(format!("table/_delta_log/{version:020}.json"));
+            std::fs::write(&commit, "{\"add\":{\"path\":").unwrap();
+            assert!(OwnTable::open(&context, &uri).await.is_err(), "version {version} is torn");
+            std::fs::remove_file(&commit).unwrap();
+            assert!(OwnTable::open(&context, &uri).await.is_err(), "version {version} is gone");
+        }
     }
 }

@@ -3,7 +3,9 @@
 //! A location is a Delta table, a Parquet or CSV file, or a folder of such files of one kind.
 
 mod delta;
+mod files;
 mod labels;
+mod log;
 mod view;
 
 use std::sync::Arc;
@@ -25,7 +27,9 @@ use crate::payload::PayloadOptions;
 use crate::{Error, Result};
 
 pub use delta::{active_files, is_blank, stored_name, without_columns};
+pub use files::TableFiles;
 pub use labels::{LabelJoin, read_labels, touched_windows};
+pub use log::{LogFound, TableLog};
 pub use view::View;
 
 /// What is read, at one version.
