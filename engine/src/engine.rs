@@ -3,13 +3,16 @@
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
+use datafusion::common::DataFusionError;
+use datafusion::common::runtime::SpawnedTask;
 use datafusion::prelude::SessionContext;
-use futures::{StreamExt, TryStreamExt};
+use futures::{Stream, StreamExt, TryStreamExt};
 use limno_sql::executor::LocalExecutor;
-use limno_sql::lake::Lake;
+use limno_sql::lake::{Lake, Sharing};
 use limno_sql::session::{self, SessionOptions};
 use limno_sql::source::SourceVersion;
 use limno_sql::watch::{Stage, Watch};
+use tokio::sync::Semaphore;
 
 use crate::alert::event::{self, Event, Log};
 use crate::alert::mark::EvaluationMark;
@@ -18,25 +21,27 @@ use crate::clock::Clock;
 use crate::config::{Config, MonitorConfig};
 use crate::monitor::{BoundMonitor, Places, bind};
 use crate::progress::Progress;
-use crate::refresh::{Refresh, RefreshPlan, RefreshRow, Refreshed, Vacuum, Vacuumed};
+use crate::refresh::{ReadPermit, Refresh, RefreshPlan, RefreshRow, Refreshed, Vacuum, Vacuumed};
 use crate::rule::{Evaluation, Rows, describe, evaluate};
 use crate::store::{self, Changes, Lock, OwnTable, Turns};
 use crate::{Error, Result};
 
-/// Monitors of one table that run at once; each keeps to its own `memory`.
-const TOGETHER: usize = 4;
-/// Monitors whose tables are opened at once.
-const BOUND_AT_ONCE: usize = 8;
+/// Monitors of tables in stores that are read at once; each keeps to its own `memory`.
+const TOGETHER: u32 = 4;
+/// Monitors whose tables are opened at once, and that are looked at for what is new.
+const AT_ONCE: usize = 8;
 /// The least memory for footers, and for what is read ahead.
 const LEAST_SHARE: u64 = 16 << 20;
 
 /// A configuration that can be run.
 #[derive(Clone)]
 pub struct Engine {
-    config: Config,
+    config: Arc<Config>,
     context: SessionContext,
     clock: Arc<dyn Clock>,
     progress: Progress,
+    /// As many as monitors that may read their tables at once.
+    readers: Arc<Semaphore>,
 }
 
 impl std::fmt::Debug for Engine {
@@ -89,7 +94,8 @@ impl Engine {
             options.lake.held.get_or_insert(share);
             options.footers.get_or_insert(usize::try_from(share).unwrap_or(usize::MAX));
         }
-        Ok(Self { config, context: session::context(&options)?, clock, progress })
+        let (context, readers) = (session::context(&options)?, Arc::new(Semaphore::new(TOGETHER as usize)));
+        Ok(Self { config: Arc::new(config), context, clock, progress, readers })
     }
 
     /// The session in which tables are read and written, over the stores of the configuration.
@@ -108,7 +114,7 @@ impl Engine {
 
     /// The configuration.
     #[must_use]
-    pub const fn config(&self) -> &Config {
+    pub fn config(&self) -> &Config {
         &self.config
     }
 
@@ -129,14 +135,20 @@ impl Engine {
     pub async fn bind_all(&self, monitors: &[&MonitorConfig]) -> Result<Vec<(String, Result<BoundMonitor>)>> {
         let mut problems = Vec::new();
         let mut bound = Vec::new();
-        let results = futures::stream::iter(monitors)
-            .map(|monitor| async move { (monitor, self.bind(monitor).await) })
-            .buffered(BOUND_AT_ONCE);
-        let mut results = std::pin::pin!(results);
-        while let Some((monitor, result)) = results.next().await {
-            match result {
-                Err(Error::Config(found)) => problems.extend(found.0),
-                result => bound.push((monitor.name.clone(), result)),
+        // On all cores: logs are short, and reading them is more work than waiting for them.
+        let bind = |monitor: &&MonitorConfig| {
+            let (engine, monitor) = (self.clone(), (*monitor).clone());
+            SpawnedTask::spawn(async move {
+                let result = engine.bind(&monitor).await;
+                (monitor.name, result)
+            })
+        };
+        let mut results =
+            std::pin::pin!(futures::stream::iter(monitors).map(bind).map(SpawnedTask::join_unwind).buffered(AT_ONCE));
+        while let Some(result) = results.next().await {
+            match result.map_err(unfinished)? {
+                (_, Err(Error::Config(found))) => problems.extend(found.0),
+                (name, result) => bound.push((name, result)),
             }
         }
         if problems.is_empty() { Ok(bound) } else { Err(crate::config::Problems(problems).into()) }
@@ -149,7 +161,8 @@ impl Engine {
     pub async fn plan(&self, monitor: &BoundMonitor, full_refresh: bool) -> Result<RefreshPlan> {
         let places = Places::of(&monitor.config);
         let executor = LocalExecutor::new(self.context.clone());
-        self.refresh_of(monitor, &places, &executor).plan(full_refresh).await
+        let permit = self.permit_for(monitor)?;
+        self.refresh_of(monitor, &places, &executor, &permit).plan(full_refresh).await
     }
 
     fn refresh_of<'a>(
@@ -157,9 +170,16 @@ impl Engine {
         monitor: &'a BoundMonitor,
         places: &'a Places,
         executor: &'a LocalExecutor,
+        permit: &'a ReadPermit,
     ) -> Refresh<'a> {
         let (context, now, progress) = (&self.context, self.clock.now(), &self.progress);
-        Refresh { context, executor, monitor, places, now, insists: false, attempt: 0, progress }
+        Refresh { context, executor, monitor, places, now, insists: false, attempt: 0, permit, progress }
+    }
+
+    /// A scan of a table on disk keeps all cores busy, so it is alone; those of stores mostly wait.
+    fn permit_for(&self, monitor: &BoundMonitor) -> Result<ReadPermit> {
+        let is_remote = Lake::of(&self.context)?.is_remote(&monitor.source.place);
+        Ok(ReadPermit::new(Arc::clone(&self.readers), if is_remote { 1 } else { TOGETHER }))
     }
 
     /// Runs one bound monitor: refreshes it by what changed in its tables or its configuration, evaluates its rules,
@@ -175,7 +195,8 @@ impl Engine {
         Lake::of(&self.context)?.check_created(&tables).await?;
         // Others would only do the same work again; what is right does not hang on it.
         let _lock = Lock::acquire(Lake::of(&self.context)?.as_ref(), &places.lock).await;
-        let refreshed = match self.refresh(monitor, &places, full_refresh).await {
+        let permit = self.permit_for(monitor)?;
+        let refreshed = match self.refresh(monitor, &places, &permit, full_refresh).await {
             Ok(refreshed) => refreshed,
             Err(error) => {
                 self.record_failure(&monitor.config.name, &error).await;
@@ -185,52 +206,66 @@ impl Engine {
         if let Some(row) = &refreshed {
             store::append(&self.context, &places.refreshes, row.to_batch()?).await?;
         }
-        let report = self.alert(monitor, &places, self.clock.now()).await?;
+        let report = self.alert(monitor, &places, &permit, self.clock.now()).await?;
         Ok(Report { refreshed, ..report })
     }
 
-    /// Monitors in groups that are best run at once: those of one table in a store where each request takes its time read
-    /// many of the same bytes, which are then fetched once. The answer holds positions in `monitors`.
+    /// Runs monitors as [`Engine::run`] does, several at once, and answers with their names in the order in which they are
+    /// given, but that those of one table in a store, which read many of the same bytes, come together: these are then
+    /// fetched once. None hangs on another: one that fails or is slow takes nothing from the rest but what it read for
+    /// them.
     ///
     /// # Errors
-    /// When the session has no lake, which would be a defect.
-    pub fn groups(&self, monitors: &[&BoundMonitor]) -> Result<Vec<Vec<usize>>> {
+    /// Those of each monitor come with its name; one of the whole, when the session has no lake or a run is cut off.
+    pub fn run_all(
+        &self,
+        monitors: Vec<BoundMonitor>,
+        full_refresh: bool,
+    ) -> Result<impl Stream<Item = Result<(String, Result<Report>)>> + use<>> {
         let lake = Lake::of(&self.context)?;
-        let mut groups: Vec<Vec<usize>> = Vec::new();
-        for (index, monitor) in monitors.iter().enumerate() {
+        let mut groups: Vec<Vec<BoundMonitor>> = Vec::new();
+        for monitor in monitors {
             let place = &monitor.source.place;
-            let is_same = |group: &&mut Vec<usize>| monitors[group[0]].source.place.url() == place.url();
+            let is_same = |group: &&mut Vec<BoundMonitor>| {
+                group.first().is_some_and(|first| first.source.place.url() == place.url())
+            };
             match groups.iter_mut().find(is_same).filter(|_| lake.is_remote(place)) {
-                Some(group) => group.push(index),
-                None => groups.push(vec![index]),
+                Some(group) => group.push(monitor),
+                None => groups.push(vec![monitor]),
             }
         }
-        Ok(groups)
+        let (engine, lake) = (self.clone(), Arc::clone(&lake));
+        let monitors = groups.into_iter().flat_map(move |group| {
+            let shared = (group.len() > 1).then(|| Arc::new(lake.share()));
+            group.into_iter().map(move |monitor| (monitor, shared.clone()))
+        });
+        let run = move |(monitor, shared): (BoundMonitor, Option<Arc<Sharing>>)| {
+            let engine = engine.clone();
+            SpawnedTask::spawn(async move {
+                let _shared = shared;
+                let result = Box::pin(engine.run(&monitor, full_refresh)).await;
+                (monitor.config.name, result)
+            })
+        };
+        let results = futures::stream::iter(monitors).map(run).map(SpawnedTask::join_unwind).buffered(AT_ONCE);
+        Ok(results.map(|result| result.map_err(unfinished)))
     }
 
-    /// Runs monitors of one table as [`Engine::run`] does, a few at once. None hangs on another: one that fails or is
-    /// slow takes nothing from the rest but what it read for them.
-    ///
-    /// # Errors
-    /// Those of each monitor come in its place of the answer.
-    pub async fn run_together(&self, monitors: &[&BoundMonitor], full_refresh: bool) -> Vec<Result<Report>> {
-        let is_shared = monitors.len() > 1;
-        let _shared = Lake::of(&self.context).ok().filter(|_| is_shared).map(|lake| lake.share());
-        futures::stream::iter(monitors)
-            .map(|monitor| Box::pin(self.run(monitor, full_refresh)))
-            .buffered(TOGETHER)
-            .collect()
-            .await
-    }
-
-    async fn refresh(&self, monitor: &BoundMonitor, places: &Places, full: bool) -> Result<Option<RefreshRow>> {
+    async fn refresh(
+        &self,
+        monitor: &BoundMonitor,
+        places: &Places,
+        permit: &ReadPermit,
+        full: bool,
+    ) -> Result<Option<RefreshRow>> {
         let executor = LocalExecutor::new(self.context.clone());
         let mut reopened;
         let mut monitor = monitor;
         let mut insists = false;
         let mut turns = Turns::new();
         loop {
-            let refresh = Refresh { insists, attempt: turns.attempts(), ..self.refresh_of(monitor, places, &executor) };
+            let refresh = self.refresh_of(monitor, places, &executor, permit);
+            let refresh = Refresh { insists, attempt: turns.attempts(), ..refresh };
             match Box::pin(refresh.run(full)).await? {
                 Refreshed::Nothing => return Ok(None),
                 Refreshed::Done(row) => return Ok(Some(*row)),
@@ -282,7 +317,13 @@ impl Engine {
 
     /// Evaluates the rules, if the rows that they look at or the rules themselves changed since that was done last, and
     /// delivers what is due.
-    async fn alert(&self, monitor: &BoundMonitor, places: &Places, now: DateTime<Utc>) -> Result<Report> {
+    async fn alert(
+        &self,
+        monitor: &BoundMonitor,
+        places: &Places,
+        permit: &ReadPermit,
+        now: DateTime<Utc>,
+    ) -> Result<Report> {
         let name = &monitor.config.name;
         let (mut new_breaches, mut historical_breaches) = (0, 0);
         let mut turns = Turns::new();
@@ -293,6 +334,7 @@ impl Engine {
             if mark.is_in(&alerts, name).await? {
                 break known;
             }
+            permit.take().await;
             let events = self.evaluate(monitor, places, &known, now).await?;
             let count = |status| {
                 events.iter().filter(|event| event.kind == event::Kind::Breach && event.status == status).count()
@@ -377,6 +419,11 @@ impl Engine {
         let batches: Vec<_> = rows.try_collect().await?;
         Log::read(&arrow::compute::concat_batches(&schema, &batches)?, monitor)
     }
+}
+
+/// A task that ended without an answer.
+fn unfinished(error: tokio::task::JoinError) -> Error {
+    limno_sql::Error::from(DataFusionError::ExecutionJoin(Box::new(error))).into()
 }
 
 /// The versions at which the tables of a monitor are open.

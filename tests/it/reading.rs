@@ -15,6 +15,7 @@ use arrow::compute::{concat_batches, max, min};
 use arrow::datatypes::TimestampMicrosecondType;
 use chrono::{DateTime, TimeDelta};
 use deltalake::DeltaTableBuilder;
+use futures::TryStreamExt;
 use limno_engine::clock::FixedClock;
 use limno_engine::config::Config;
 use limno_engine::engine::{Engine, Report};
@@ -60,14 +61,8 @@ impl Reader {
             let monitors: Vec<_> = self.engine.config().monitors.iter().collect();
             let bound = self.engine.bind_all(&monitors).await.unwrap();
             let bound: Vec<_> = bound.into_iter().map(|(_, bound)| bound.unwrap()).collect();
-            let bound: Vec<_> = bound.iter().collect();
-            let mut reports = Vec::new();
-            for group in self.engine.groups(&bound).unwrap() {
-                let group: Vec<_> = group.into_iter().map(|index| bound[index]).collect();
-                let ran = self.engine.run_together(&group, false).await;
-                reports.extend(ran.into_iter().map(Result::unwrap));
-            }
-            reports
+            let ran: Vec<_> = self.engine.run_all(bound, false).unwrap().try_collect().await.unwrap();
+            ran.into_iter().map(|(_, report)| report.unwrap()).collect()
         }));
         (reports, self.watch.take())
     }
@@ -339,12 +334,12 @@ fn sharing_without_room_or_with_a_monitor_that_fails_changes_no_number() {
             let monitors: Vec<_> = reader.engine.config().monitors.iter().collect();
             let bound = reader.engine.bind_all(&monitors).await.unwrap();
             let bound: Vec<_> = bound.into_iter().map(|(_, bound)| bound.unwrap()).collect();
-            let bound: Vec<_> = bound.iter().collect();
-            assert_eq!(reader.engine.groups(&bound).unwrap(), [vec![0, 1, 2]]);
-            reader.engine.run_together(&bound, false).await
+            let ran = reader.engine.run_all(bound, false).unwrap();
+            ran.try_collect::<Vec<_>>().await.unwrap()
         }));
-        assert!(ran[0].is_ok() && ran[1].is_ok());
-        assert!(ran[2].as_ref().unwrap_err().to_string().contains("c3"), "{:?}", ran[2]);
+        assert_eq!(ran.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>(), ["a", "b", "c"]);
+        assert!(ran[0].1.is_ok() && ran[1].1.is_ok());
+        assert!(ran[2].1.as_ref().unwrap_err().to_string().contains("c3"), "{:?}", ran[2]);
         for name in ["a", "b"] {
             assert_eq!(numbers_of(&place, &format!("{name}_profile_metrics")), alone, "{name} with {held} bytes");
         }

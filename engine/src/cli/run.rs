@@ -3,6 +3,7 @@
 use std::io::Write;
 use std::time::{Duration, Instant};
 
+use futures::StreamExt;
 use limno_sql::secret::redact;
 use limno_sql::watch::{Stage, Watch};
 use serde_json::{Value, json};
@@ -32,31 +33,27 @@ pub(super) async fn execute(engine: &Engine, args: &RunArgs, out: &mut dyn Write
             }
         }
     }
-    let bound: Vec<_> = bound.iter().collect();
-    for group in engine.groups(&bound)? {
-        let group: Vec<_> = group.into_iter().map(|index| bound[index]).collect();
+    let mut results = std::pin::pin!(engine.run_all(bound, args.full_refresh)?);
+    while let Some(result) = results.next().await {
         // One monitor's failure never costs another its refresh.
-        for (monitor, result) in group.iter().zip(engine.run_together(&group, args.full_refresh).await) {
-            let name = monitor.config.name.clone();
-            match result {
-                Ok(report) => {
-                    has_fired |= report.new_breaches > 0;
-                    let failures = report.failures();
-                    print(&report, out)?;
-                    if let Some(trouble) = report.refreshed.as_ref().and_then(|row| row.error.clone()) {
-                        let message =
-                            format!("{trouble}\nrecorded in the table refreshes; the next run tries it again");
-                        errors.push((name.clone(), Error::Partial { message }));
-                    }
-                    if !failures.is_empty() {
-                        let lines = failures.join("\n");
-                        let message =
-                            format!("{lines}\nrecorded in the table alerts; the next run tries again what can be");
-                        errors.push((name, Error::Delivery { message }));
-                    }
+        let (name, result) = result?;
+        match result {
+            Ok(report) => {
+                has_fired |= report.new_breaches > 0;
+                let failures = report.failures();
+                print(&report, out)?;
+                if let Some(trouble) = report.refreshed.as_ref().and_then(|row| row.error.clone()) {
+                    let message = format!("{trouble}\nrecorded in the table refreshes; the next run tries it again");
+                    errors.push((name.clone(), Error::Partial { message }));
                 }
-                Err(error) => errors.push((name, error)),
+                if !failures.is_empty() {
+                    let lines = failures.join("\n");
+                    let message =
+                        format!("{lines}\nrecorded in the table alerts; the next run tries again what can be");
+                    errors.push((name, Error::Delivery { message }));
+                }
             }
+            Err(error) => errors.push((name, error)),
         }
     }
     if args.profile {

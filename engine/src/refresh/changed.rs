@@ -181,7 +181,11 @@ impl Changed {
             }
             if let Some((before, after)) = self.turned {
                 let span = Window { start: before.checked_sub(self.grace)?, end: after.checked_sub(self.grace)? };
-                needed.insert(around(calendar, length, span)?);
+                // No window of this length ends within most stretches of time.
+                let end = calendar.windows_of(length, span.start).map(|window| window.end).min()?;
+                if end <= span.end {
+                    needed.insert(around(calendar, length, span)?);
+                }
             }
         }
         Some(needed)

@@ -20,6 +20,7 @@ use super::cells::{CellKey, Layout, Merger, ModelKey, Outline, States, Subject};
 use super::changed::{CONFIG_DIGEST, Changed, LEDGER_ID, STATES_FROM, Written, clock_of};
 use super::custom::{drift_rows, profile_rows};
 use super::drift_rows::DriftRow;
+use super::permit::ReadPermit;
 use super::profile_rows::ProfileRow;
 use super::rows::{Cell, Presence, RowMaker};
 use super::size::sorted_size;
@@ -69,6 +70,8 @@ pub(super) struct MetricWriter<'a> {
     pub(super) largest: Vec<Measure>,
     /// Bytes that states may take in memory, about.
     pub(super) memory: u64,
+    /// Needed before states are read.
+    pub(super) permit: &'a ReadPermit,
     /// Tells a person.
     pub(super) progress: &'a Progress,
 }
@@ -93,6 +96,13 @@ pub(super) struct Output {
     removed: Vec<Add>,
     added: Vec<Add>,
     rows: u64,
+}
+
+impl Output {
+    /// Whether every row of a table with a time is as it should be.
+    fn is_up_to_date(&self) -> bool {
+        self.changed.is_none() && self.needed.as_ref().is_some_and(Spans::is_empty)
+    }
 }
 
 /// Rows of one group of files.
@@ -132,7 +142,10 @@ impl MetricWriter<'_> {
         if !self.insists && [&profile, &drift].iter().any(|output| output.written.ledger > version) {
             return Ok(None);
         }
-        let windows = if self.maker.granularities.is_empty() {
+        let is_timed = !self.maker.granularities.is_empty();
+        let windows = if is_timed && profile.is_up_to_date() && drift.is_up_to_date() {
+            0
+        } else if !is_timed {
             self.snapshot(&mut profile, &mut drift).await?
         } else {
             self.windows(&mut profile, &mut drift).await?
@@ -278,6 +291,7 @@ impl MetricWriter<'_> {
         if !writes_profile && !writes_drift {
             return Ok(0);
         }
+        self.permit.take().await;
         for output in [&mut *profile, &mut *drift] {
             self.earlier_rows_fit(output).await?;
         }
@@ -323,6 +337,7 @@ impl MetricWriter<'_> {
 
     /// The windows of a table with a time: rows in the place of those that were there.
     async fn windows(&self, profile: &mut Output, drift: &mut Output) -> Result<u64> {
+        self.permit.take().await;
         for output in [&mut *profile, &mut *drift] {
             if output.changed.is_all() {
                 output.removed = output.written.table.files().iter().map(|file| file.add.clone()).collect();
@@ -514,8 +529,8 @@ impl MetricWriter<'_> {
         output.rows += rows.len() as u64;
         for rows in rows.chunks(ROWS_AT_ONCE) {
             let now = self.maker.now.timestamp_micros();
-            let make = || drift_rows(self.maker.monitor, &output.schema, rows, now);
-            writer.write(self.watch.run(Stage::Measure, make)?).await?;
+            let rows = self.watch.run(Stage::Measure, || drift_rows(self.maker.monitor, &output.schema, rows, now))?;
+            writer.write(rows).await?;
         }
         Ok(())
     }

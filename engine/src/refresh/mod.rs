@@ -8,6 +8,7 @@
 //! | [`update`] | the commit of the ledger: the point at which a refresh has happened |
 //! | [`changed`], [`cells`], [`rows`], [`metrics`], [`tables`], [`custom`] | from the ledger to the metric tables |
 //! | [`run`] | the steps in order, again where another writer was faster |
+//! | [`permit`] | who may read now: few monitors hold states at once |
 //! | [`quarantine`] | rows that could not be parsed, for a log of requests |
 //! | [`log`] | the table `refreshes` |
 //! | [`vacuum`] | what is too old goes |
@@ -19,6 +20,7 @@ mod drift_rows;
 mod isolate;
 mod log;
 mod metrics;
+mod permit;
 mod plan;
 mod profile_rows;
 mod quality_rows;
@@ -41,6 +43,7 @@ use limno_sql::window::Window;
 pub use drift_rows::{DriftRow, drift_batch};
 pub(crate) use isolate::is_of_data;
 pub use log::{RefreshRow, Stages};
+pub use permit::ReadPermit;
 pub use plan::{Mode, Part, RefreshPlan, Takes};
 pub use profile_rows::{ProfileRow, profile_batch};
 pub(crate) use rows::compare_columns;

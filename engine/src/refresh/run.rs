@@ -15,6 +15,7 @@ use limno_sql::window::{Granularity, unit};
 use super::changed::{STATES_FROM, clock_of};
 use super::log::{RefreshRow, Stages};
 use super::metrics::{MetricWriter, RowCounts};
+use super::permit::ReadPermit;
 use super::plan::{Mode, RefreshPlan, logged_time};
 use super::quarantine;
 use super::read::{Completeness, Reader, Seen};
@@ -48,6 +49,8 @@ pub struct Refresh<'a> {
     pub insists: bool,
     /// How often it was tried before.
     pub attempt: u32,
+    /// Needed before anything is read but logs and marks.
+    pub permit: &'a ReadPermit,
     /// Tells a person.
     pub progress: &'a Progress,
 }
@@ -151,6 +154,10 @@ impl Refresh<'_> {
             return Ok(Refreshed::Overtaken);
         }
         let states_from = self.full_from(&ledger, is_asked).await?;
+        // Which stored rows others changed, only their tables tell.
+        if self.monitor.labels.is_some() || self.monitor.source.payload().is_some() {
+            self.permit.take().await;
+        }
         let mut plan = RefreshPlan::make(self.looking(), self.monitor, &ledger, reason, states_from).await?;
         let config = self.monitor.metrics_definition();
         let monitor_version = match ledger.configuration() {
@@ -165,6 +172,7 @@ impl Refresh<'_> {
         let mut committed = None;
         let mut trouble = None;
         if plan.is_due {
+            self.permit.take().await;
             let mut spool =
                 Spool::new(self.unit(), usize::try_from(self.monitor.config.memory / 4).unwrap_or(usize::MAX));
             // In place of states that are there nothing is put that is known to be less.
@@ -333,6 +341,7 @@ impl Refresh<'_> {
             insists: self.insists,
             largest: largest(self.monitor),
             memory: self.monitor.config.memory,
+            permit: self.permit,
             progress: self.progress,
         };
         match writer.write().await {

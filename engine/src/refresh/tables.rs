@@ -46,12 +46,7 @@ impl MetricWriter<'_> {
 
     /// The states of the tables of some cells, and of those that they are treated fairly beside or not, as far as their
     /// rows hang on any.
-    async fn tables<'k>(
-        &self,
-        role: Role,
-        files: &[Add],
-        cells: impl Iterator<Item = &'k CellKey>,
-    ) -> Result<BTreeMap<CellKey, States>> {
+    async fn tables(&self, role: Role, files: &[Add], cells: Vec<&CellKey>) -> Result<BTreeMap<CellKey, States>> {
         let subject = Subject { column: None, parts: self.maker.monitor.parts_of(None) };
         let mut wanted = BTreeSet::new();
         for key in cells {
@@ -103,7 +98,7 @@ impl MetricWriter<'_> {
         let files = self.ledger.files(|group| group == crate::ledger::BASELINE);
         let cells: Vec<&CellKey> = cells.iter().collect();
         for piece in self.pieces(&cells, outline, |key| key) {
-            let states = self.tables(Role::Baseline, &files, piece.iter().copied()).await?;
+            let states = self.tables(Role::Baseline, &files, piece.to_vec()).await?;
             let row = |key: &&CellKey| {
                 let cell = outline.get_key_value(*key)?;
                 Some(self.maker.profile_of_table(cell, true, presence, self.sides_of(&states, key)))
@@ -124,7 +119,7 @@ impl MetricWriter<'_> {
     ) -> Result<()> {
         let cell = |key: &'_ CellKey| of.outline.get_key_value(key);
         for piece in self.pieces(&target.profile, of.outline, |key| key) {
-            let states = self.tables(Role::Input, of.files, piece.iter()).await?;
+            let states = self.tables(Role::Input, of.files, piece.iter().collect()).await?;
             let row = |key: &CellKey| {
                 Some(self.maker.profile_of_table(cell(key)?, false, of.presence, self.sides_of(&states, key)))
             };
@@ -139,12 +134,12 @@ impl MetricWriter<'_> {
         let pairs: Vec<(Cell<'_>, Cell<'_>, bool)> = consecutive.chain(against).collect();
         for piece in self.pieces(&pairs, of.outline, |(now, _, _)| now.0) {
             let compares = self.maker.compares();
-            let needed = piece.iter().filter(|_| compares);
-            let own = needed.clone().flat_map(|(now, before, is_baseline)| {
-                std::iter::once(now.0).chain((!is_baseline).then_some(before.0))
-            });
+            let (mut own, mut theirs) = (Vec::new(), Vec::new());
+            for (now, before, is_baseline) in piece.iter().filter(|_| compares) {
+                own.push(now.0);
+                if *is_baseline { theirs.push(before.0) } else { own.push(before.0) }
+            }
             let states = self.tables(Role::Input, of.files, own).await?;
-            let theirs = needed.filter(|(_, _, is_baseline)| *is_baseline).map(|(_, comparison, _)| comparison.0);
             let files = self.ledger.files(|group| group == crate::ledger::BASELINE);
             let of_baseline = self.tables(Role::Baseline, &files, theirs).await?;
             let row = |&(now, before, is_baseline): &(Cell<'_>, Cell<'_>, bool)| {
