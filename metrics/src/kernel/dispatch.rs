@@ -16,7 +16,9 @@ impl Tier {
     #[inline]
     pub(crate) fn best() -> Self {
         #[cfg(target_arch = "x86_64")]
-        let avx2 = std::arch::is_x86_feature_detected!("avx2") && std::arch::is_x86_feature_detected!("fma");
+        let avx2 = std::arch::is_x86_feature_detected!("avx2")
+            && std::arch::is_x86_feature_detected!("fma")
+            && std::arch::is_x86_feature_detected!("lzcnt");
         #[cfg(not(target_arch = "x86_64"))]
         let avx2 = false;
         Self { avx2 }
@@ -43,11 +45,11 @@ macro_rules! dispatch {
         $vis fn $name(tier: crate::kernel::Tier, $($arg: $type),*) $(-> $result)? {
             #[cfg(target_arch = "x86_64")]
             if tier.is_avx2() {
-                #[target_feature(enable = "avx2,fma")]
+                #[target_feature(enable = "avx2,fma,lzcnt")]
                 fn avx2($($arg: $type),*) $(-> $result)? {
                     $body::<true>($($arg),*)
                 }
-                // SAFETY: a tier with AVX2 exists only after both features were found at run time.
+                // SAFETY: a tier with AVX2 exists only after all features were found at run time.
                 #[expect(unsafe_code, reason = "calls a function with target features")]
                 return unsafe { avx2($($arg),*) };
             }

@@ -14,6 +14,6 @@ mod sums;
 
 pub(crate) use cells::{CELLS, Span, Spans, cells};
 pub(crate) use dispatch::Tier;
-pub(crate) use registers::{HASHES, hashes, spread};
+pub(crate) use registers::{HASHES, RANK_BITS, REGISTERS, hashes, raise, rank, spread};
 pub(crate) use scan::{Scan, scan};
 pub(crate) use sums::{SUMMED, Windows, sums};

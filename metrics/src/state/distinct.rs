@@ -21,16 +21,9 @@ use std::borrow::Cow;
 
 use super::MergeableState;
 use super::codec::{Reader, Writer};
-use crate::kernel::{HASHES, Tier, hashes, spread};
+use crate::kernel::{HASHES, RANK_BITS, REGISTERS, Tier, hashes, raise, rank, spread};
 use crate::key::key_of;
 use crate::{Error, Result};
-
-const REGISTER_BITS: u32 = 12;
-const REGISTERS: usize = 1 << REGISTER_BITS;
-/// Bits of the hash that are left for the rank.
-const RANK_BITS: u32 = 64 - REGISTER_BITS;
-/// All registers.
-const FULL: u16 = 1 << REGISTER_BITS;
 
 /// A set of 64-bit fingerprints, counted.
 #[derive(Debug, Clone)]
@@ -45,58 +38,11 @@ enum Repr {
     Registers(Box<Registers>),
 }
 
-/// Registers, and their least value with the number of those that stand at it: most hashes of a long column reach no
-/// register above it, and are passed over after one comparison.
-#[derive(Debug, Clone)]
-struct Registers {
-    values: [u8; REGISTERS],
-    floor: u8,
-    at_floor: u16,
-}
+type Registers = [u8; REGISTERS];
 
-impl Registers {
-    fn new() -> Box<Self> {
-        Box::new(Self { values: [0; REGISTERS], floor: 0, at_floor: FULL })
-    }
-
-    fn of(values: [u8; REGISTERS]) -> Box<Self> {
-        let mut registers = Box::new(Self { values, floor: 0, at_floor: 0 });
-        registers.find_floor();
-        registers
-    }
-
-    #[inline]
-    fn observe(&mut self, hash: u64) {
-        // The rank is one more than the zeros before the remaining 52 bits, at most 53.
-        let rest = hash << REGISTER_BITS;
-        if rest.leading_zeros() < u32::from(self.floor) {
-            return;
-        }
-        let rank = (rest | (1 << (REGISTER_BITS - 1))).leading_zeros() + 1;
-        #[expect(clippy::cast_possible_truncation, reason = "at most 53")]
-        self.raise((hash >> RANK_BITS) as usize, rank as u8);
-    }
-
-    fn raise(&mut self, index: usize, rank: u8) {
-        let value = &mut self.values[index];
-        if rank > *value {
-            let was_at_floor = *value == self.floor;
-            *value = rank;
-            if was_at_floor {
-                self.at_floor -= 1;
-                if self.at_floor == 0 {
-                    self.find_floor();
-                }
-            }
-        }
-    }
-
-    #[cold]
-    fn find_floor(&mut self) {
-        self.floor = self.values.iter().copied().min().unwrap_or(0);
-        let floor = self.floor;
-        self.at_floor = self.values.iter().map(|&value| u16::from(value == floor)).sum();
-    }
+fn observe(registers: &mut Registers, hash: u64) {
+    let (index, rank) = rank(hash);
+    registers[index] = rank.max(registers[index]);
 }
 
 /// A set as a sorted list with a tail of arrivals, sorted in when the tail has grown as long as the list: for millions
@@ -155,7 +101,7 @@ impl Distinct {
 
     /// Nothing seen yet, but more than `limit` distinct values are sure to come.
     pub(crate) fn beyond(limit: u32) -> Self {
-        Self { limit, repr: Repr::Registers(Registers::new()) }
+        Self { limit, repr: Repr::Registers(Box::new([0; REGISTERS])) }
     }
 
     /// Adds numbers, none of them NaN, by their keys.
@@ -164,7 +110,7 @@ impl Distinct {
         for chunk in values.chunks(HASHES) {
             if let Repr::Registers(registers) = &mut self.repr {
                 hashes(Tier::best(), chunk, &mut buffer);
-                buffer[..chunk.len()].iter().for_each(|&hash| registers.observe(hash));
+                raise(Tier::best(), &buffer[..chunk.len()], registers);
             } else {
                 chunk.iter().for_each(|&value| self.observe(key_of(value)));
             }
@@ -181,15 +127,15 @@ impl Distinct {
                     self.approximate();
                 }
             }
-            Repr::Registers(registers) => registers.observe(spread(fingerprint)),
+            Repr::Registers(registers) => observe(registers, spread(fingerprint)),
         }
     }
 
     #[cold]
     fn approximate(&mut self) {
         if let Repr::Exact(set) = &self.repr {
-            let mut registers = Registers::new();
-            set.members().iter().for_each(|&fingerprint| registers.observe(spread(fingerprint)));
+            let mut registers = Box::new([0; REGISTERS]);
+            set.members().iter().for_each(|&fingerprint| observe(&mut registers, spread(fingerprint)));
             self.repr = Repr::Registers(registers);
         }
     }
@@ -234,13 +180,13 @@ impl Distinct {
     pub fn count(&self) -> u64 {
         match &self.settled().repr {
             Repr::Exact(set) => set.values.len() as u64,
-            Repr::Registers(registers) => estimate(&registers.values),
+            Repr::Registers(registers) => estimate(registers),
         }
     }
 }
 
 #[expect(clippy::cast_precision_loss, reason = "counts of registers are at most 4096")]
-fn estimate(registers: &[u8; REGISTERS]) -> u64 {
+fn estimate(registers: &Registers) -> u64 {
     let mut histogram = [0u32; RANK_BITS as usize + 2];
     for &register in registers {
         histogram[usize::from(register)] += 1;
@@ -304,14 +250,13 @@ impl MergeableState for Distinct {
                     ours.settle();
                 }
                 Repr::Registers(registers) => {
-                    theirs.members().iter().for_each(|&fingerprint| registers.observe(spread(fingerprint)));
+                    theirs.members().iter().for_each(|&fingerprint| observe(registers, spread(fingerprint)));
                 }
             },
             Repr::Registers(theirs) => {
                 self.approximate();
                 if let Repr::Registers(ours) = &mut self.repr {
-                    ours.values.iter_mut().zip(&theirs.values).for_each(|(ours, &rank)| *ours = rank.max(*ours));
-                    ours.find_floor();
+                    ours.iter_mut().zip(theirs.iter()).for_each(|(ours, &rank)| *ours = rank.max(*ours));
                 }
             }
         }
@@ -333,7 +278,7 @@ impl MergeableState for Distinct {
             }
             Repr::Registers(registers) => {
                 out.byte(1);
-                out.slice(&registers.values);
+                out.slice(&registers[..]);
             }
         }
     }
@@ -357,11 +302,11 @@ impl MergeableState for Distinct {
                 Repr::Exact(Set { settled: values.len(), values })
             }
             1 => {
-                let registers: [u8; REGISTERS] = input.slice()?.try_into().map_err(|_| invalid())?;
+                let registers: Registers = input.slice()?.try_into().map_err(|_| invalid())?;
                 if registers.iter().any(|&register| u32::from(register) > RANK_BITS + 1) {
                     return Err(invalid());
                 }
-                Repr::Registers(Registers::of(registers))
+                Repr::Registers(Box::new(registers))
             }
             _ => return Err(invalid()),
         };

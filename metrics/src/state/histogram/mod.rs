@@ -48,7 +48,7 @@ use table::Table;
 const MIN_LIMIT: u32 = 16;
 /// Up to this many values (and no more than twice the limit) the state is their list: nothing is cheaper than to
 /// append, and the level is then found once, of many values.
-const LIST: usize = 8192;
+const LIST: usize = 16384;
 /// Values between two looks at the limit while the state is exact.
 pub(crate) const OBSERVED: usize = 2048;
 
@@ -178,7 +178,7 @@ impl Histogram {
                 } else {
                     list.extend(values.iter().filter(|&&value| value != 0.0));
                 }
-                if list.len() >= LIST.min(2 * self.limit as usize) {
+                if list.len() >= LIST.min(4 * self.limit as usize) {
                     self.tabulate();
                 }
             }
@@ -388,7 +388,7 @@ impl Histogram {
     fn unsort(&mut self) {
         let Repr::Sorted(buckets) = &self.repr else { return };
         let zeros = buckets.as_slice().iter().find(|bucket| bucket.key() == ZERO_KEY).map_or(0, |bucket| bucket.count);
-        let is_short = buckets.level() == 0 && buckets.total() - zeros < u64::from(self.limit).min(LIST as u64 / 2);
+        let is_short = buckets.level() == 0 && buckets.total() - zeros < u64::from(self.limit).min(LIST as u64 / 4);
         self.repr = if is_short {
             let mut values = Vec::new();
             for bucket in buckets.as_slice().iter().filter(|bucket| bucket.key() != ZERO_KEY) {
