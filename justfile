@@ -68,6 +68,10 @@ bench-large *ROWS:
 bench-refresh *ROWS:
     benches/refresh.sh {{ROWS}}
 
+# `limno run` in release on 1,000 monitors of small tables: the first refresh, nothing new, a few new days.
+bench-monitors *ARGS:
+    benches/monitors.sh {{ARGS}}
+
 # A refresh of 200 files over a store of 100 ms a request, 5 % of which fail, against the same without faults.
 bench-lake *ARGS:
     cargo bench --locked -p limno-benches --bench lake -- {{ARGS}}
