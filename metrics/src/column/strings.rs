@@ -117,8 +117,8 @@ impl Strings {
     /// Strings that lie one after the other: short ones are looked up as numbers.
     fn ids_of_bytes<O: OffsetSizeTrait>(&mut self, strings: &GenericStringArray<O>) -> Vec<Option<u32>> {
         let (offsets, bytes) = (strings.value_offsets(), strings.value_data());
-        // Of few strings, those that are at hand would cost more than they save.
-        let is_long = strings.len() >= RECENT / 4;
+        // Of few strings, the table would cost more than it saves.
+        let is_long = strings.len() >= ShortTable::LEAST;
         let id = |row: usize| {
             let (start, end) = (offsets[row].as_usize(), offsets[row + 1].as_usize());
             match Short::of(bytes, start, end).filter(|_| is_long) {
@@ -183,17 +183,67 @@ impl Short {
         Some(Self(kept | (length as u128) << 120))
     }
 
-    /// A place among [`RECENT`].
+    /// Where its search begins in a table of so many slots, a power of two.
     #[inline]
     #[expect(clippy::cast_possible_truncation, reason = "the upper and the lower half")]
-    const fn slot(self) -> usize {
+    const fn home(self, slots: usize) -> usize {
         let mixed = (self.0 as u64 ^ ((self.0 >> 64) as u64).rotate_left(32)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        (mixed >> (64 - RECENT.trailing_zeros())) as usize
+        (mixed >> (64 - slots.trailing_zeros())) as usize
     }
 }
 
-/// Short strings whose numbers are at hand.
-const RECENT: usize = 4096;
+/// Short strings and their numbers, with their bytes in the table itself, so that looking one up follows no pointer.
+#[derive(Debug, Default)]
+struct ShortTable {
+    /// A power of two of them, or none; of those that are free the string has a length that none has.
+    slots: Vec<(Short, u32)>,
+    used: usize,
+}
+
+impl ShortTable {
+    const FREE: Short = Short(u128::MAX);
+    /// The fewest slots.
+    const LEAST: usize = 1024;
+    /// Most strings: with more the table would leave the cache.
+    const MOST: usize = 8192;
+
+    /// The number of a string, or the slot where it belongs. There must be slots.
+    #[inline]
+    fn find(&self, short: Short) -> Result<u32, usize> {
+        let mut slot = short.home(self.slots.len());
+        loop {
+            let (found, id) = self.slots[slot];
+            if found == short {
+                return Ok(id);
+            }
+            if found == Self::FREE {
+                return Err(slot);
+            }
+            slot = (slot + 1) & (self.slots.len() - 1);
+        }
+    }
+
+    /// Adds a string that is not there, unless there are too many.
+    #[cold]
+    fn add(&mut self, short: Short, id: u32) {
+        if self.used == Self::MOST {
+            return;
+        }
+        if 2 * (self.used + 1) > self.slots.len() {
+            let slots = (2 * self.slots.len()).max(Self::LEAST);
+            for (short, id) in std::mem::replace(&mut self.slots, vec![(Self::FREE, 0); slots]) {
+                // The free ones find themselves.
+                if let Err(slot) = self.find(short) {
+                    self.slots[slot] = (short, id);
+                }
+            }
+        }
+        if let Err(slot) = self.find(short) {
+            self.slots[slot] = (short, id);
+            self.used += 1;
+        }
+    }
+}
 
 /// Strings as numbers in order of arrival.
 #[derive(Debug, Default)]
@@ -201,26 +251,24 @@ struct Interner {
     table: HashTable<u32>,
     strings: Vec<Box<str>>,
     bytes: usize,
-    /// Short strings seen last, each in its place, and their numbers; empty before the first.
-    recent: Vec<(Short, u32)>,
+    short: ShortTable,
 }
 
 impl Interner {
     #[inline]
     fn id_of_short<'a>(&mut self, short: Short, string: impl FnOnce() -> &'a str) -> u32 {
-        if self.recent.is_empty() {
-            // No string has this length.
-            self.recent = vec![(Short(u128::MAX), 0); RECENT];
+        if !self.short.slots.is_empty()
+            && let Ok(id) = self.short.find(short)
+        {
+            return id;
         }
-        let slot = short.slot();
-        if self.recent[slot].0 != short {
-            self.recent[slot] = (short, self.id(string()));
-        }
-        self.recent[slot].1
+        let id = self.id(string());
+        self.short.add(short, id);
+        id
     }
 
     const fn heap_size(&self) -> usize {
-        self.bytes + self.recent.capacity() * size_of::<(Short, u32)>()
+        self.bytes + self.short.slots.capacity() * size_of::<(Short, u32)>()
     }
 
     fn id(&mut self, string: &str) -> u32 {
@@ -242,5 +290,34 @@ impl Interner {
                 id
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use arrow::array::StringArray;
+
+    use super::*;
+
+    /// More short strings than the table takes, and long ones between them, all keep their numbers.
+    #[test]
+    fn every_string_keeps_its_number() {
+        let names: Vec<String> = (0..3 * ShortTable::MOST)
+            .map(|at| if at % 7 == 0 { format!("one that is rather long {at}") } else { format!("{at:x}") })
+            .collect();
+        let mut strings = Strings::default();
+        let mut known: HashMap<String, u32> = HashMap::new();
+        for round in 0..4 {
+            let rows: Vec<&str> =
+                (0..60_000).map(|row| names[(row * (31 + round) + row / 5) % names.len()].as_str()).collect();
+            let ids = strings.ids(&StringArray::from(rows.clone())).unwrap();
+            for (row, id) in rows.into_iter().zip(ids) {
+                assert_eq!(Some(*known.entry(row.to_owned()).or_insert(id.unwrap())), id, "{row}");
+            }
+        }
+        let mut numbers: Vec<u32> = known.values().copied().collect();
+        numbers.sort_unstable();
+        assert_eq!(numbers, (0..u32::try_from(known.len()).unwrap()).collect::<Vec<_>>());
+        assert_eq!(strings.interner.short.used, ShortTable::MOST);
     }
 }

@@ -13,8 +13,8 @@
 //! equality, as scipy's `method="asymptotic"` has it. Source: T. W. Anderson, *On the distribution of the two-sample
 //! Cramér–von Mises criterion*, Ann. Math. Stat. 33 (1962), eqs. 2, 9, 10 and 14.
 
+use super::Sizes;
 use super::kolmogorov_smirnov::walk;
-use super::share_difference;
 use crate::bound::{Certified, Compensated, rounded_down, rounded_up};
 use crate::distribution;
 use crate::state::{Bucket, Buckets};
@@ -50,7 +50,8 @@ pub fn cramer_von_mises(baseline: &Buckets, current: &Buckets) -> Option<CramerV
     if n == 0 || m == 0 {
         return None;
     }
-    let difference = |f: u64, g: u64| share_difference((f, n), (g, m));
+    let sizes = Sizes::of(n, m);
+    let difference = |f: u64, g: u64| sizes.difference(f, g);
     let mut squares = Squares::default();
     let (mut f, mut g) = (0u64, 0u64);
     walk(baseline, current, |left, right| {

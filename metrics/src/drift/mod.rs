@@ -262,17 +262,39 @@ const fn counts_of(bin: &Bin) -> (u64, u64) {
     (bin.baseline, bin.current)
 }
 
-/// f/n − g/m, from the exact numerator f·m − g·n: right to a few units in the last place, also where they nearly agree.
-#[expect(clippy::cast_precision_loss, reason = "the difference is rounded here, once")]
-fn share_difference((f, n): (u64, u64), (g, m): (u64, u64)) -> f64 {
-    if let Some(product) = n.checked_mul(m).and_then(|product| i64::try_from(product).ok()) {
-        // No part is greater than its whole, so nothing overflows. Signed integers become doubles in one step.
-        let difference = (f * m).cast_signed() - (g * n).cast_signed();
-        return difference as f64 / product as f64;
+/// Two sizes, of which counts are shares.
+#[derive(Debug, Clone, Copy)]
+struct Sizes {
+    n: u64,
+    m: u64,
+    /// Their product, if no numerator overflows with it.
+    product: Option<f64>,
+}
+
+impl Sizes {
+    #[expect(clippy::cast_precision_loss, reason = "the difference is rounded here, once")]
+    fn of(n: u64, m: u64) -> Self {
+        let product = n.checked_mul(m).and_then(|product| i64::try_from(product).ok());
+        Self { n, m, product: product.map(|product| product as f64) }
     }
-    let (left, right) = (u128::from(f) * u128::from(m), u128::from(g) * u128::from(n));
-    let share = left.abs_diff(right) as f64 / (u128::from(n) * u128::from(m)) as f64;
-    if left < right { -share } else { share }
+
+    /// f/n − g/m, from the exact numerator f·m − g·n: right to a few units in the last place, also where they nearly agree.
+    #[inline]
+    #[expect(clippy::cast_precision_loss, reason = "the difference is rounded here, once")]
+    fn difference(&self, f: u64, g: u64) -> f64 {
+        let Some(product) = self.product else { return self.wide_difference(f, g) };
+        // No part is greater than its whole, so nothing overflows. Signed integers become doubles in one step.
+        let difference = (f * self.m).cast_signed() - (g * self.n).cast_signed();
+        difference as f64 / product
+    }
+
+    #[cold]
+    #[expect(clippy::cast_precision_loss, reason = "the difference is rounded here, once")]
+    fn wide_difference(&self, f: u64, g: u64) -> f64 {
+        let (left, right) = (u128::from(f) * u128::from(self.m), u128::from(g) * u128::from(self.n));
+        let share = left.abs_diff(right) as f64 / (u128::from(self.n) * u128::from(self.m)) as f64;
+        if left < right { -share } else { share }
+    }
 }
 
 /// Sums both sides of paired counts; `None` if one is empty.

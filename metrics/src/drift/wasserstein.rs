@@ -11,8 +11,8 @@
 //! are rounded outwards, by about 1e-14 of the areas. Source: L. Vallender, *Calculation of the Wasserstein distance
 //! between probability distributions on the line* (1974).
 
+use super::Sizes;
 use super::kolmogorov_smirnov::walk;
-use super::share_difference;
 use crate::bound::{Certified, Compensated, rounded_down, rounded_up};
 use crate::state::{Bucket, Buckets};
 
@@ -65,32 +65,38 @@ impl NumericSide<'_> {
 /// ```
 #[must_use]
 pub fn wasserstein(baseline: NumericSide<'_>, current: NumericSide<'_>) -> Option<Certified> {
+    let means = baseline.mean.zip(current.mean);
+    let areas = areas(baseline, current, Step::is_as_wide_as)?;
+    Some(areas.distance(means, baseline.buckets.level() > 0))
+}
+
+/// The areas between the functions, and a short way for pairs of steps for which `is_even` holds.
+fn areas(baseline: NumericSide<'_>, current: NumericSide<'_>, is_even: impl Fn(&Step, &Step) -> bool) -> Option<Areas> {
     let (n, m) = (baseline.buckets.total(), current.buckets.total());
     if n == 0 || m == 0 {
         return None;
     }
-    let mut areas = Areas { n, m, above: Area::default(), below: Area::default() };
+    let mut areas = Areas { sizes: Sizes::of(n, m), above: Area::default(), below: Area::default() };
+    let (of_baseline, of_current) = (Sizes::of(n, n), Sizes::of(m, m));
     let (mut f, mut g) = (0u64, 0u64);
     let mut before: Option<f64> = None;
     walk(baseline.buckets, current.buckets, |left, right| {
-        let left = left.map(|bucket| Step::of(bucket, baseline.ends(bucket), f, n));
-        let right = right.map(|bucket| Step::of(bucket, current.ends(bucket), g, m));
+        let left = left.map(|bucket| Step::of(bucket, baseline.ends(bucket), f, of_baseline));
+        let right = right.map(|bucket| Step::of(bucket, current.ends(bucket), g, of_current));
         let (Some(one), Some(other)) = (left.or(right), right.or(left)) else { return };
-        // Each begins before it ends.
-        let inner = (one.from.max(other.from), one.to.min(other.to));
-        let ends = [one.from.min(other.from), inner.0.min(inner.1), inner.0.max(inner.1), one.to.max(other.to)];
-        if let Some(before) = before {
-            areas.add_flat(f, g, before, ends[0]);
-        }
         let (left, right) = (left.unwrap_or(Step::flat(f)), right.unwrap_or(Step::flat(g)));
-        for stretch in ends.windows(2).filter(|stretch| stretch[1] > stretch[0]) {
-            areas.add_steep(left, right, stretch[0], stretch[1]);
+        let first = one.from.min(other.from);
+        if let Some(before) = before {
+            areas.add_flat(f, g, before, first);
         }
+        before = Some(if is_even(&one, &other) {
+            areas.add_even(&left, &right, one.from, one.to)
+        } else {
+            areas.add_uneven(&left, &right, (one.from, one.to), (other.from, other.to))
+        });
         (f, g) = (left.after, right.after);
-        before = Some(ends[3]);
     });
-    let means = baseline.mean.zip(current.mean);
-    Some(areas.distance(means, baseline.buckets.level() > 0))
+    Some(areas)
 }
 
 /// A distribution function between the ends of a bucket: it rises from `before` to `after`, in values.
@@ -105,13 +111,18 @@ struct Step {
 }
 
 impl Step {
-    fn of(bucket: &Bucket, (from, to): (f64, f64), before: u64, total: u64) -> Self {
+    fn of(bucket: &Bucket, (from, to): (f64, f64), before: u64, total: Sizes) -> Self {
         let after = before + bucket.count;
-        Self { from, to, before, after, rise: share_difference((after, total), (before, total)) }
+        Self { from, to, before, after, rise: total.difference(after, before) }
     }
 
     const fn flat(at: u64) -> Self {
         Self { from: f64::NEG_INFINITY, to: f64::NEG_INFINITY, before: at, after: at, rise: 0.0 }
+    }
+
+    #[expect(clippy::float_cmp, reason = "the same to the bit, as most are")]
+    const fn is_as_wide_as(&self, other: &Self) -> bool {
+        self.from == other.from && self.to == other.to
     }
 
     /// The least and the greatest that it can be between `from` and `to`, neither of which lies within.
@@ -150,8 +161,7 @@ struct Area {
 /// The areas between the functions: where F lies above G, and where it lies below.
 #[derive(Debug)]
 struct Areas {
-    n: u64,
-    m: u64,
+    sizes: Sizes,
     above: Area,
     below: Area,
 }
@@ -159,25 +169,55 @@ struct Areas {
 impl Areas {
     /// Between `from` and `to` both functions are flat.
     fn add_flat(&mut self, f: u64, g: u64, from: f64, to: f64) {
-        let height = share_difference((f, self.n), (g, self.m));
+        let height = self.sizes.difference(f, g);
+        // Nothing is nothing to a sum.
+        if height == 0.0 || to.to_bits() == from.to_bits() {
+            return;
+        }
         let side = if height > 0.0 { &mut self.above } else { &mut self.below };
         let area = area(height.abs(), from, to);
         side.estimate.add(area);
         side.lower.add(area);
         // A product that vanishes is still above zero.
-        side.upper.add(if height != 0.0 && to > from { area.max(5e-324) } else { 0.0 });
+        side.upper.add(if to > from { area.max(5e-324) } else { 0.0 });
     }
 
-    /// Between `from` and `to` at least one function may rise.
-    fn add_steep(&mut self, left: Step, right: Step, from: f64, to: f64) {
-        let (f, g) = (left.range(from, to), right.range(from, to));
-        let least = share_difference((f.0, self.n), (g.1, self.m));
-        let greatest = share_difference((f.1, self.n), (g.0, self.m));
-        let start = share_difference((left.before, self.n), (right.before, self.m));
+    /// Between `from` and `to` the whole of both steps lies, or of the one that is none at all; answers where they end.
+    fn add_even(&mut self, left: &Step, right: &Step, from: f64, to: f64) -> f64 {
+        // A bucket that stands for one value has no width.
+        if to > from {
+            let start = self.sizes.difference(left.before, right.before);
+            let last = start + left.rise - right.rise;
+            self.add_steep((left.before, left.after), (right.before, right.after), (start, last), from, to);
+        }
+        to
+    }
+
+    /// The same of two steps that begin or end apart.
+    fn add_uneven(&mut self, left: &Step, right: &Step, one: (f64, f64), other: (f64, f64)) -> f64 {
+        // Each begins before it ends.
+        let inner = (one.0.max(other.0), one.1.min(other.1));
+        let ends = [one.0.min(other.0), inner.0.min(inner.1), inner.0.max(inner.1), one.1.max(other.1)];
+        let start = self.sizes.difference(left.before, right.before);
         let at = |x: f64| start + left.rise * left.part(x) - right.rise * right.part(x);
-        let (first, last) = (at(from), at(to));
-        self.above.estimate.add(area(positive_part(first, last), from, to));
-        self.below.estimate.add(area(positive_part(-first, -last), from, to));
+        for stretch in ends.windows(2).filter(|stretch| stretch[1] > stretch[0]) {
+            let (from, to) = (stretch[0], stretch[1]);
+            self.add_steep(left.range(from, to), right.range(from, to), (at(from), at(to)), from, to);
+        }
+        ends[3]
+    }
+
+    /// Between `from` and `to` the functions stay within `f` and `g`; their difference goes from `first` to `last`, if they
+    /// rise evenly.
+    fn add_steep(&mut self, f: (u64, u64), g: (u64, u64), (first, last): (f64, f64), from: f64, to: f64) {
+        let least = self.sizes.difference(f.0, g.1);
+        let greatest = self.sizes.difference(f.1, g.0);
+        if first > 0.0 || last > 0.0 {
+            self.above.estimate.add(area(positive_part(first, last), from, to));
+        }
+        if first < 0.0 || last < 0.0 {
+            self.below.estimate.add(area(positive_part(-first, -last), from, to));
+        }
         for (side, least, greatest) in [(&mut self.above, least, greatest), (&mut self.below, -greatest, -least)] {
             if least > 0.0 {
                 side.lower.add(area(least, from, to));
@@ -254,6 +294,32 @@ mod tests {
         let same = of((0..50).map(f64::from), 4096);
         let still = wasserstein((&same).into(), (&same).into()).unwrap();
         assert_eq!((still.value.to_bits(), still.upper.to_bits()), (0, 0));
+    }
+
+    /// The short way answers to the bit what the long one does.
+    #[test]
+    fn steps_of_one_width_are_as_others() {
+        let shapes: [fn(u32) -> f64; 4] = [
+            |i| f64::from(i * 7919 % 1013) * 0.37 - 100.0,
+            |i| (f64::from(i) * 0.7).sin().powi(3) * 1e-3,
+            |i| f64::from(i % 17),
+            |i| if i % 5 == 0 { 0.0 } else { (f64::from(i * 31 % 4099) * 0.01).exp() },
+        ];
+        for (left, right) in shapes.iter().flat_map(|left| shapes.iter().map(move |right| (left, right))) {
+            for (n, m, limit) in [(3000, 3000, 64), (5000, 700, 300), (40, 9000, 16), (900, 800, 4096)] {
+                let (left, right) = (of((0..n).map(left), limit), of((1..m).map(right), limit));
+                let level = left.level().max(right.level());
+                let (left, right) = (left.at_level(level), right.at_level(level));
+                let side = |buckets, least| NumericSide { mean: Some(1.5), least, ..NumericSide::from(buckets) };
+                for least in [f64::NEG_INFINITY, left.as_slice()[0].least()] {
+                    let (left, right) = (side(&left, least), side(&right, f64::NEG_INFINITY));
+                    let long = areas(left, right, |_, _| false).unwrap().distance(Some((1.5, 1.25)), level > 0);
+                    let short = areas(left, right, Step::is_as_wide_as).unwrap().distance(Some((1.5, 1.25)), level > 0);
+                    let bits = |d: &Certified| [d.value, d.lower, d.upper].map(f64::to_bits);
+                    assert_eq!(bits(&short), bits(&long), "{n} {m} {limit}");
+                }
+            }
+        }
     }
 
     /// All values moved by one: the means alone tell the distance, to rounding.

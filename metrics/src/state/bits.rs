@@ -13,12 +13,14 @@ pub(crate) struct BitWriter {
 impl BitWriter {
     /// Writes the lowest `width` bits of a number that has no others.
     pub(crate) fn write(&mut self, value: u64, width: u32) {
+        // Fewer than 64 are pending.
         self.pending |= u128::from(value) << self.filled;
         self.filled += width;
-        while self.filled >= 8 {
-            self.bytes.push((self.pending & 0xff) as u8);
-            self.pending >>= 8;
-            self.filled -= 8;
+        if self.filled >= 64 {
+            #[expect(clippy::cast_possible_truncation, reason = "the lower half")]
+            self.bytes.extend_from_slice(&(self.pending as u64).to_le_bytes());
+            self.pending >>= 64;
+            self.filled -= 64;
         }
     }
 
@@ -29,9 +31,7 @@ impl BitWriter {
     }
 
     pub(crate) fn finish(mut self) -> Vec<u8> {
-        if self.filled > 0 {
-            self.bytes.push((self.pending & 0xff) as u8);
-        }
+        self.bytes.extend_from_slice(&self.pending.to_le_bytes()[..self.filled.div_ceil(8) as usize]);
         self.bytes
     }
 }
@@ -44,28 +44,33 @@ pub(crate) const fn bit_length(value: u64) -> u32 {
 /// Reads what a [`BitWriter`] wrote.
 #[derive(Debug)]
 pub(crate) struct BitReader<'a> {
-    bytes: std::slice::Iter<'a, u8>,
-    pending: u128,
-    filled: u32,
+    bytes: &'a [u8],
+    /// Bits that have been read.
+    at: usize,
 }
 
 impl<'a> BitReader<'a> {
-    pub(crate) fn new(bytes: &'a [u8]) -> Self {
-        Self { bytes: bytes.iter(), pending: 0, filled: 0 }
+    pub(crate) const fn new(bytes: &'a [u8]) -> Self {
+        Self { bytes, at: 0 }
     }
 
     /// Reads a number of `width` ≤ 64 bits.
     pub(crate) fn read(&mut self, width: u32) -> Result<u64> {
-        while self.filled < width {
-            let byte = self.bytes.next().ok_or_else(|| Error::invalid_data("the bits of a state are cut short"))?;
-            self.pending |= u128::from(*byte) << self.filled;
-            self.filled += 8;
-        }
+        let (byte, end) = (self.at / 8, self.at + width as usize);
+        let word = match self.bytes.get(byte..).and_then(<[u8]>::first_chunk::<16>) {
+            Some(bytes) => u128::from_le_bytes(*bytes),
+            None if end <= 8 * self.bytes.len() => {
+                let mut last = [0; 16];
+                let rest = self.bytes.get(byte..).unwrap_or_default();
+                last[..rest.len()].copy_from_slice(rest);
+                u128::from_le_bytes(last)
+            }
+            None => return Err(Error::invalid_data("the bits of a state are cut short")),
+        };
         let mask = if width == 64 { u64::MAX } else { (1 << width) - 1 };
         #[expect(clippy::cast_possible_truncation, reason = "masked to 64 bits")]
-        let value = self.pending as u64 & mask;
-        self.pending >>= width;
-        self.filled -= width;
+        let value = (word >> (self.at % 8)) as u64 & mask;
+        self.at = end;
         Ok(value)
     }
 
@@ -80,11 +85,13 @@ impl<'a> BitReader<'a> {
 
     /// Checks that only padding is left.
     pub(crate) fn end(self) -> Result<()> {
-        if self.pending == 0 && self.filled < 8 && self.bytes.len() == 0 {
-            Ok(())
-        } else {
-            Err(Error::invalid_data("too many bits in a state"))
-        }
+        let rest = self.bytes.get(self.at / 8..).unwrap_or_default();
+        let is_padding = match rest {
+            [] => true,
+            [last] => !self.at.is_multiple_of(8) && last >> (self.at % 8) == 0,
+            _ => false,
+        };
+        if is_padding { Ok(()) } else { Err(Error::invalid_data("too many bits in a state")) }
     }
 }
 
