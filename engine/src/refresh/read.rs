@@ -99,24 +99,52 @@ impl Reader<'_> {
     /// When nothing of a table reads, or when a slice expression has too many values.
     pub(super) async fn run(&self, plan: &RefreshPlan, spool: &mut Spool) -> Result<(Seen, Trouble)> {
         let (mut seen, mut trouble) = (Seen::default(), Trouble::default());
-        for part in &plan.parts {
-            self.progress.stage("reading", &part.query.source.uri);
-            // Whatever does not read is found again, and looked at more closely, below.
-            if let Err(error @ Error::TooManySlices { .. }) = self.check_slices(&part.query).await {
-                return Err(error);
-            }
-            match self.part(part, &plan.definitions, spool.empty()).await {
-                Ok((rows, counted)) => {
-                    spool.absorb(rows)?;
-                    seen.add(counted);
+        let definitions = &plan.definitions;
+        // Two at once leave no core idle while one of them waits for its last rows.
+        let at_once = if self.have_room(&plan.parts) { 2 } else { 1 };
+        for parts in plan.parts.chunks(at_once) {
+            let results = match parts {
+                [one, other] => {
+                    let (empty, and_empty) = (spool.empty(), spool.empty());
+                    let both = futures::join!(
+                        self.checked_part(one, definitions, empty),
+                        self.checked_part(other, definitions, and_empty)
+                    );
+                    vec![(one, both.0), (other, both.1)]
                 }
-                Err(error) if self.isolates && is_of_data(&error) => {
-                    self.rescue(part, error, &plan.definitions, (spool, &mut seen, &mut trouble)).await?;
+                [one, ..] => vec![(one, self.checked_part(one, definitions, spool.empty()).await)],
+                [] => Vec::new(),
+            };
+            for (part, result) in results {
+                match result {
+                    Ok((rows, counted)) => {
+                        spool.absorb(rows)?;
+                        seen.add(counted);
+                    }
+                    Err(error @ Error::TooManySlices { .. }) => return Err(error),
+                    Err(error) if self.isolates && is_of_data(&error) => {
+                        self.rescue(part, error, definitions, (spool, &mut seen, &mut trouble)).await?;
+                    }
+                    Err(error) => return Err(error),
                 }
-                Err(error) => return Err(error),
             }
         }
         Ok((seen, trouble))
+    }
+
+    /// Whether the states of all scans fit in memory at once, as far as that is known before any of them is run.
+    fn have_room(&self, parts: &[Part]) -> bool {
+        let sizes = parts.iter().map(|part| largest_size(part).map(|size| size.saturating_mul(COPIES)));
+        sizes.sum::<Option<u64>>().is_some_and(|size| size <= self.memory)
+    }
+
+    async fn checked_part(&self, part: &Part, definitions: &Definitions, spool: Spool) -> Result<(Spool, Seen)> {
+        self.progress.stage("reading", &part.query.source.uri);
+        // Whatever does not read is found again, and looked at more closely, when all of it is read.
+        if let Err(error @ Error::TooManySlices { .. }) = self.check_slices(&part.query).await {
+            return Err(error);
+        }
+        self.part(part, definitions, spool).await
     }
 
     async fn check_slices(&self, query: &StateQuery) -> Result<()> {
@@ -179,12 +207,7 @@ impl Reader<'_> {
     /// The measures of a scan in passes, each of as many as there is memory for. Numbers are the same however many there are.
     async fn passes<'p>(&self, part: &'p Part) -> Result<Vec<&'p [Measure]>> {
         let all = &part.query.measures[..];
-        let times = 1 + part.query.slices.len() as u64;
-        // A request is one row to the log, and can be many.
-        let most_rows = part.most_rows().filter(|_| part.query.source.payload().is_none());
-        if let Some(rows) = most_rows
-            && rows.saturating_mul(BYTES_A_VALUE * times) <= self.memory / COPIES / all.len().max(1) as u64
-        {
+        if largest_size(part).is_some_and(|size| size <= self.memory / COPIES) {
             return Ok(vec![all]);
         }
         // Counting the rows of each group reads little, and says how large the states can become.
@@ -213,6 +236,26 @@ impl Reader<'_> {
         // A table of which no column is profiled has rows all the same.
         passes.push(&all[start..]);
         Ok(passes)
+    }
+}
+
+/// Bytes that the states of a scan can take, once each; `None` if nothing is known of its rows.
+fn largest_size(part: &Part) -> Option<u64> {
+    let query = &part.query;
+    // A request is one row to the log, and can be many.
+    if query.source.payload().is_some() {
+        return None;
+    }
+    let of =
+        |rows: u64| query.measures.iter().fold(0_u64, |sum, measure| sum.saturating_add(state_size(rows, measure)));
+    let is_one_group =
+        query.time.is_none() && query.model.is_none() && query.sampling_fraction.is_none() && query.slices.is_empty();
+    let times = 1 + query.slices.len() as u64;
+    match part.most_rows() {
+        rows if is_one_group => Some(of(rows.unwrap_or(u64::MAX))),
+        // Each row may be a group of its own.
+        Some(rows) => Some(rows.saturating_mul(BYTES_A_VALUE * times).saturating_mul(query.measures.len() as u64)),
+        None => None,
     }
 }
 

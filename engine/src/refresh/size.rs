@@ -9,6 +9,11 @@ use crate::monitor::BoundMonitor;
 
 /// The most bytes that the state of a bounded column takes.
 const LARGEST_STATE: u64 = 72 * 1024;
+/// The same while it is the list of its values, and so many rows are needed before it is none in any partition.
+const LARGEST_LIST: u64 = 144 * 1024;
+const ROWS_OF_LISTS: u64 = 1 << 16;
+/// The same in order, where a bucket is four numbers.
+const LARGEST_SORTED: u64 = 144 * 1024;
 /// The least.
 const SMALLEST_STATE: u64 = 1024;
 /// Bytes of a state for each of its values while they are few.
@@ -29,7 +34,8 @@ pub(super) fn state_size(rows: u64, measure: &Measure) -> u64 {
     let of_values = SMALLEST_STATE.saturating_add(rows.saturating_mul(BYTES_A_VALUE));
     match &measure.options {
         // One that keeps every value, or nearly so.
-        MeasureOptions::Column(options) if options.max_buckets > 4096 || options.exact_distinct > 4096 => of_values,
+        MeasureOptions::Column(_) if !is_bounded(measure) => of_values,
+        MeasureOptions::Column(_) if rows < ROWS_OF_LISTS => of_values.min(LARGEST_LIST),
         MeasureOptions::Column(_) | MeasureOptions::Quality(QualityOptions::Regression) => of_values.min(LARGEST_STATE),
         MeasureOptions::Quality(options @ QualityOptions::Classification { .. }) => {
             let scores = options.score_arrays() as u64;
@@ -42,9 +48,18 @@ pub(super) fn state_size(rows: u64, measure: &Measure) -> u64 {
     }
 }
 
-/// Bytes that the same state takes in order, as rows are made from it: a bucket then is four numbers.
+/// Bytes that the same state takes in order, as rows are made from it.
 pub(super) fn sorted_size(rows: u64, measure: &Measure) -> u64 {
-    state_size(rows, measure).saturating_mul(2)
+    let size = state_size(rows, measure).saturating_mul(2);
+    if is_bounded(measure) { size.min(LARGEST_SORTED) } else { size }
+}
+
+/// Whether no more than some thousand values of a column are kept.
+const fn is_bounded(measure: &Measure) -> bool {
+    match &measure.options {
+        MeasureOptions::Column(options) => options.max_buckets <= 4096 && options.exact_distinct <= 4096,
+        MeasureOptions::Quality(_) | MeasureOptions::Sample { .. } => false,
+    }
 }
 
 /// The states on which the row of a column hangs, of the column for which they can become largest.

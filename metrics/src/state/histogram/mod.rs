@@ -46,7 +46,7 @@ use table::Table;
 
 /// Limits below this are raised to it: at level 60 no more than 16 keys exist, so every limit can be met.
 const MIN_LIMIT: u32 = 16;
-/// Up to this many values (and no more than twice the limit) the state is their list: nothing is cheaper than to
+/// Up to this many values (and no more than four times the limit) the state is their list: nothing is cheaper than to
 /// append, and the level is then found once, of many values.
 const LIST: usize = 16384;
 /// Values between two looks at the limit while the state is exact.
@@ -173,6 +173,10 @@ impl Histogram {
         match &mut self.repr {
             Repr::List { values: list, zeros } => {
                 *zeros += scan.zeros;
+                if list.len() >= LIST / 4 && list.len() + values.len() > list.capacity() {
+                    // At once to the full length, of which only what is used is ever touched.
+                    list.reserve_exact((LIST + OBSERVED).saturating_sub(list.len()).max(values.len()));
+                }
                 if scan.zeros == 0 {
                     list.extend_from_slice(values);
                 } else {
