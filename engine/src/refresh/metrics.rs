@@ -291,7 +291,7 @@ impl MetricWriter<'_> {
         if !writes_profile && !writes_drift {
             return Ok(0);
         }
-        self.permit.take().await;
+        self.permit.take(self.ledger.table.bytes()).await;
         for output in [&mut *profile, &mut *drift] {
             self.earlier_rows_fit(output).await?;
         }
@@ -337,7 +337,7 @@ impl MetricWriter<'_> {
 
     /// The windows of a table with a time: rows in the place of those that were there.
     async fn windows(&self, profile: &mut Output, drift: &mut Output) -> Result<u64> {
-        self.permit.take().await;
+        self.permit.take(self.ledger.table.bytes()).await;
         for output in [&mut *profile, &mut *drift] {
             if output.changed.is_all() {
                 output.removed = output.written.table.files().iter().map(|file| file.add.clone()).collect();

@@ -132,10 +132,14 @@ impl Reader<'_> {
         Ok((seen, trouble))
     }
 
-    /// Whether the states of all scans fit in memory at once, as far as that is known before any of them is run.
+    /// Whether all scans may be run at once, as far as that is known before any of them is: their states and the files that
+    /// they read, of which a part is in memory, at worst all, take no more than the monitor may.
     fn have_room(&self, parts: &[Part]) -> bool {
-        let sizes = parts.iter().map(|part| largest_size(part).map(|size| size.saturating_mul(COPIES)));
-        sizes.sum::<Option<u64>>().is_some_and(|size| size <= self.memory)
+        let sizes = parts
+            .iter()
+            .map(|part| largest_size(part).map(|states| states.saturating_mul(COPIES).saturating_add(part.bytes)));
+        // Half of what it may is for what comes after the scans.
+        sizes.sum::<Option<u64>>().is_some_and(|size| size <= self.memory.saturating_mul(2))
     }
 
     async fn checked_part(&self, part: &Part, definitions: &Definitions, spool: Spool) -> Result<(Spool, Seen)> {

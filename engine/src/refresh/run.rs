@@ -154,9 +154,9 @@ impl Refresh<'_> {
             return Ok(Refreshed::Overtaken);
         }
         let states_from = self.full_from(&ledger, is_asked).await?;
-        // Which stored rows others changed, only their tables tell.
+        // Which stored rows others changed, only their tables tell, and all of them may be read for that.
         if self.monitor.labels.is_some() || self.monitor.source.payload().is_some() {
-            self.permit.take().await;
+            self.permit.take(u64::MAX).await;
         }
         let mut plan = RefreshPlan::make(self.looking(), self.monitor, &ledger, reason, states_from).await?;
         let config = self.monitor.metrics_definition();
@@ -172,7 +172,7 @@ impl Refresh<'_> {
         let mut committed = None;
         let mut trouble = None;
         if plan.is_due {
-            self.permit.take().await;
+            self.permit.take(plan.totals().1.saturating_add(ledger.table.bytes())).await;
             let mut spool =
                 Spool::new(self.unit(), usize::try_from(self.monitor.config.memory / 4).unwrap_or(usize::MAX));
             // In place of states that are there nothing is put that is known to be less.

@@ -161,6 +161,12 @@ impl OwnTable {
         &self.files
     }
 
+    /// The size of the active files.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        self.files.iter().map(|file| u64::try_from(file.add.size).unwrap_or_default()).sum()
+    }
+
     /// The schema; `None` if it was never written.
     #[must_use]
     pub fn schema(&self) -> Option<SchemaRef> {
