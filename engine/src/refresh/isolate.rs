@@ -77,7 +77,7 @@ impl Reader<'_> {
         let mut is_any_read = false;
         for file in files {
             let alone = self.of_files(part, vec![file.clone()]).await?;
-            let result = match self.part(&alone, definitions, spool.empty()).await {
+            let result = match self.part(&alone, None, definitions, spool.empty()).await {
                 Ok((rows, counted)) => {
                     spool.absorb(rows)?;
                     seen.add(counted);
@@ -111,7 +111,7 @@ impl Reader<'_> {
         let mut good = Vec::new();
         for file in files {
             let alone = self.of_files(part, vec![file.clone()]).await?;
-            let result = match self.part(&alone, definitions, spool.empty()).await {
+            let result = match self.part(&alone, None, definitions, spool.empty()).await {
                 Ok(_) => Ok(()),
                 Err(error) if is_of_data(&error) => {
                     let unused = (&mut spool.empty(), &mut Seen::default(), &mut *trouble);
@@ -130,7 +130,7 @@ impl Reader<'_> {
         }
         let mut together = self.of_files(part, good).await?;
         together.query.measures.retain(|measure| !trouble.columns.contains_key(&measure.name));
-        let (rows, counted) = self.part(&together, definitions, spool.empty()).await?;
+        let (rows, counted) = self.part(&together, None, definitions, spool.empty()).await?;
         spool.absorb(rows)?;
         seen.add(counted);
         Ok(())
@@ -167,7 +167,7 @@ impl Reader<'_> {
         let mut keys = part.clone();
         keys.query.measures.clear();
         // Without times, models and slices there is nothing.
-        let (rows, counted) = match self.part(&keys, definitions, spool.empty()).await {
+        let (rows, counted) = match self.part(&keys, None, definitions, spool.empty()).await {
             Ok(read) => read,
             Err(other) if !is_of_data(&other) => return Err(other),
             Err(_) => return Err(error),
@@ -178,7 +178,7 @@ impl Reader<'_> {
             let mut alone = part.clone();
             alone.query.measures = vec![measure.clone()];
             alone.takes = Takes::States;
-            match self.part(&alone, definitions, spool.empty()).await {
+            match self.part(&alone, None, definitions, spool.empty()).await {
                 Ok((rows, _)) => read.absorb(rows)?,
                 Err(error) if !is_of_data(&error) => return Err(error),
                 Err(error) => {

@@ -5,13 +5,14 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use futures::StreamExt;
 use limno_sql::executor::PlanExecutor;
+use limno_sql::expression::SliceExpression;
 use limno_sql::payload::Outcome;
 use limno_sql::plan::{EncodedRow, Measure, StateQuery};
-use limno_sql::window::{Calendar, Granularity};
+use limno_sql::window::{Calendar, Granularity, Spans};
 
 use super::isolate::{Trouble, is_of_data};
 use super::plan::{Definitions, Part, RefreshPlan, Takes};
-use super::size::{BYTES_A_VALUE, COPIES, state_size};
+use super::size::{BYTES_A_VALUE, COPIES, largest_of, state_size};
 use super::spool::Spool;
 use crate::change::LoggedTime;
 use crate::ledger::{LedgerKey, LedgerRow, Role};
@@ -135,38 +136,83 @@ impl Reader<'_> {
     /// Whether all scans may be run at once, as far as that is known before any of them is: their states and the files that
     /// they read, of which a part is in memory, at worst all, take no more than the monitor may.
     fn have_room(&self, parts: &[Part]) -> bool {
-        let sizes = parts
-            .iter()
-            .map(|part| largest_size(part).map(|states| states.saturating_mul(COPIES).saturating_add(part.bytes)));
+        let sizes = parts.iter().map(|part| {
+            largest_size(part, None).map(|states| states.saturating_mul(COPIES).saturating_add(part.bytes))
+        });
         // Half of what it may is for what comes after the scans.
         sizes.sum::<Option<u64>>().is_some_and(|size| size <= self.memory.saturating_mul(2))
     }
 
     async fn checked_part(&self, part: &Part, definitions: &Definitions, spool: Spool) -> Result<(Spool, Seen)> {
         self.progress.stage("reading", &part.query.source.uri);
-        // Whatever does not read is found again, and looked at more closely, when all of it is read.
-        if let Err(error @ Error::TooManySlices { .. }) = self.check_slices(&part.query).await {
-            return Err(error);
-        }
-        self.part(part, definitions, spool).await
+        let parts = match self.count_parts(&part.query).await {
+            Ok(parts) => Some(parts),
+            Err(error @ Error::TooManySlices { .. }) => return Err(error),
+            // Whatever does not read is found again, and looked at more closely, when all of it is read.
+            Err(_) => None,
+        };
+        let groups = parts.and_then(|parts| self.most_windows(part)?.checked_mul(parts));
+        self.part(part, groups, definitions, spool).await
     }
 
-    async fn check_slices(&self, query: &StateQuery) -> Result<()> {
-        for slice in query.slices.iter().filter(|slice| !slice.is_predicate) {
-            if query.count_slices(self.executor, slice, self.max_slices).await? > self.max_slices {
-                return Err(Error::TooManySlices { key: slice.key.clone(), limit: self.max_slices });
+    /// Into how many parts the slices cut each window, the whole among them, at most.
+    async fn count_parts(&self, query: &StateQuery) -> Result<u64> {
+        /// Those that hold, those that do not, and those of which neither is known.
+        const OF_A_PREDICATE: u64 = 3;
+        let count = |slice: &SliceExpression| {
+            let slice = slice.clone();
+            async move {
+                if slice.is_predicate {
+                    return Ok(OF_A_PREDICATE);
+                }
+                let values = query.count_slices(self.executor, &slice, self.max_slices).await?;
+                if values > self.max_slices {
+                    return Err(Error::TooManySlices { key: slice.key, limit: self.max_slices });
+                }
+                Ok(values as u64)
+            }
+        };
+        let counts = futures::future::try_join_all(query.slices.iter().map(count)).await?;
+        Ok(counts.iter().sum::<u64>() + 1)
+    }
+
+    /// How many windows the rows of a scan can lie in, as far as the log says; one for rows without a time.
+    fn most_windows(&self, part: &Part) -> Option<u64> {
+        /// More are not counted.
+        const MOST: usize = 1 << 16;
+        if part.query.model.is_some() || part.query.sampling_fraction.is_some() {
+            return None;
+        }
+        let Some(unit) = part.query.time.as_ref().map(|time| time.unit) else { return Some(1) };
+        let time = self.time.as_ref()?;
+        let mut covered = Spans::none();
+        for file in part.files.as_ref()? {
+            covered.extend(&time.extent(file)?);
+        }
+        let mut windows = 1;
+        for span in covered.spans() {
+            let mut start = span.start;
+            while start < span.end && windows <= MOST {
+                start = time.calendar.window_of(unit, start).filter(|window| window.end > start)?.end;
+                windows += 1;
             }
         }
-        Ok(())
+        (windows <= MOST).then_some(windows as u64)
     }
 
-    /// Runs one scan into an empty spool.
+    /// Runs one scan, of at most so many groups if that is known, into an empty spool.
     ///
     /// # Errors
     /// When the table does not read.
-    pub(super) async fn part(&self, part: &Part, definitions: &Definitions, mut spool: Spool) -> Result<(Spool, Seen)> {
+    pub(super) async fn part(
+        &self,
+        part: &Part,
+        groups: Option<u64>,
+        definitions: &Definitions,
+        mut spool: Spool,
+    ) -> Result<(Spool, Seen)> {
         let mut seen = Seen::default();
-        for (pass, measures) in self.passes(part).await?.into_iter().enumerate() {
+        for (pass, measures) in self.passes(part, groups).await?.into_iter().enumerate() {
             let query = StateQuery { measures: measures.to_vec(), ..part.query.clone() };
             let counts = part.takes == Takes::All && pass == 0;
             let mut rows = std::pin::pin!(query.stream(self.executor).await?);
@@ -209,9 +255,9 @@ impl Reader<'_> {
     }
 
     /// The measures of a scan in passes, each of as many as there is memory for. Numbers are the same however many there are.
-    async fn passes<'p>(&self, part: &'p Part) -> Result<Vec<&'p [Measure]>> {
+    async fn passes<'p>(&self, part: &'p Part, groups: Option<u64>) -> Result<Vec<&'p [Measure]>> {
         let all = &part.query.measures[..];
-        if largest_size(part).is_some_and(|size| size <= self.memory / COPIES) {
+        if largest_size(part, groups).is_some_and(|size| size <= self.memory / COPIES) {
             return Ok(vec![all]);
         }
         // Counting the rows of each group reads little, and says how large the states can become.
@@ -243,23 +289,32 @@ impl Reader<'_> {
     }
 }
 
-/// Bytes that the states of a scan can take, once each; `None` if nothing is known of its rows.
-fn largest_size(part: &Part) -> Option<u64> {
+/// Bytes that the states of a scan can take, once each; `None` if nothing is known of its rows. There are at most so many
+/// `groups`, if that is known.
+fn largest_size(part: &Part, groups: Option<u64>) -> Option<u64> {
     let query = &part.query;
     // A request is one row to the log, and can be many.
     if query.source.payload().is_some() {
         return None;
     }
-    let of =
-        |rows: u64| query.measures.iter().fold(0_u64, |sum, measure| sum.saturating_add(state_size(rows, measure)));
     let is_one_group =
         query.time.is_none() && query.model.is_none() && query.sampling_fraction.is_none() && query.slices.is_empty();
+    let groups = if is_one_group { Some(1) } else { groups };
+    let rows = part.most_rows();
     let times = 1 + query.slices.len() as u64;
-    match part.most_rows() {
-        rows if is_one_group => Some(of(rows.unwrap_or(u64::MAX))),
-        // Each row may be a group of its own.
-        Some(rows) => Some(rows.saturating_mul(BYTES_A_VALUE * times).saturating_mul(query.measures.len() as u64)),
-        None => None,
+    // Each row may be a group of its own.
+    let by_rows =
+        rows.map(|rows| rows.saturating_mul(BYTES_A_VALUE * times).saturating_mul(query.measures.len() as u64));
+    let by_groups = groups.and_then(|groups| {
+        let sizes = query
+            .measures
+            .iter()
+            .map(|measure| largest_of(measure, rows.map(|rows| rows.saturating_mul(times)), groups));
+        sizes.sum::<Option<u64>>()
+    });
+    match (by_rows, by_groups) {
+        (Some(by_rows), Some(by_groups)) => Some(by_rows.min(by_groups)),
+        (one, other) => one.or(other),
     }
 }
 

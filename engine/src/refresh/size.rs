@@ -48,6 +48,21 @@ pub(super) fn state_size(rows: u64, measure: &Measure) -> u64 {
     }
 }
 
+/// The most bytes that the states of so many groups take together; `None` if they grow with their rows, of which nothing is
+/// known.
+pub(super) fn largest_of(measure: &Measure, rows: Option<u64>, groups: u64) -> Option<u64> {
+    if is_bounded(measure) {
+        return Some(groups.saturating_mul(LARGEST_LIST));
+    }
+    let bounded = |rows: u64| state_size(rows, measure).saturating_add(groups.saturating_mul(SMALLEST_STATE));
+    match &measure.options {
+        MeasureOptions::Column(_) => rows.map(bounded),
+        MeasureOptions::Quality(_) | MeasureOptions::Sample { .. } => {
+            Some(groups.saturating_mul(state_size(rows.unwrap_or(u64::MAX), measure)))
+        }
+    }
+}
+
 /// Bytes that the same state takes in order, as rows are made from it.
 pub(super) fn sorted_size(rows: u64, measure: &Measure) -> u64 {
     let size = state_size(rows, measure).saturating_mul(2);
