@@ -1,7 +1,9 @@
 //! The loop: refresh a monitor, evaluate its rules, record, deliver.
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
 
+use arrow::array::RecordBatch;
 use chrono::{DateTime, Utc};
 use datafusion::common::DataFusionError;
 use datafusion::common::runtime::SpawnedTask;
@@ -30,6 +32,8 @@ use crate::{Error, Result};
 const TOGETHER: u32 = 4;
 /// Monitors whose tables are opened at once, and that are looked at for what is new.
 const AT_ONCE: usize = 8;
+/// Bytes of rows that are kept for the next monitor.
+const LARGEST_KEPT: usize = 32 << 20;
 /// The least memory for footers, and for what is read ahead.
 const LEAST_SHARE: u64 = 16 << 20;
 
@@ -42,6 +46,16 @@ pub struct Engine {
     progress: Progress,
     /// As many as monitors that may read their tables at once.
     readers: Arc<Semaphore>,
+    /// The rows of tables of alerts, for the next monitor of the same.
+    alerts: Arc<Mutex<HashMap<String, AlertRows>>>,
+}
+
+/// All rows of a table of alerts at one version.
+#[derive(Debug)]
+struct AlertRows {
+    table_id: String,
+    version: u64,
+    rows: RecordBatch,
 }
 
 impl std::fmt::Debug for Engine {
@@ -95,7 +109,7 @@ impl Engine {
             options.footers.get_or_insert(usize::try_from(share).unwrap_or(usize::MAX));
         }
         let (context, readers) = (session::context(&options)?, Arc::new(Semaphore::new(TOGETHER as usize)));
-        Ok(Self { config: Arc::new(config), context, clock, progress, readers })
+        Ok(Self { config: Arc::new(config), context, clock, progress, readers, alerts: Arc::default() })
     }
 
     /// The session in which tables are read and written, over the stores of the configuration.
@@ -413,11 +427,22 @@ impl Engine {
     }
 
     async fn read_log(&self, alerts: &OwnTable, monitor: &str) -> Result<Log> {
+        let (Some(table_id), Some(version)) = (alerts.id(), alerts.version()) else { return Ok(Log::default()) };
+        let known = || self.alerts.lock().unwrap_or_else(PoisonError::into_inner);
+        let same = |known: &&AlertRows| known.table_id == table_id && known.version == version;
+        if let Some(rows) = known().get(alerts.uri()).filter(same).map(|known| known.rows.clone()) {
+            return Log::read(&rows, monitor);
+        }
         let files = alerts.files().iter().map(|file| file.add.clone()).collect();
         let Some(rows) = alerts.read(&self.context, files, None, None).await? else { return Ok(Log::default()) };
         let schema = rows.schema();
         let batches: Vec<_> = rows.try_collect().await?;
-        Log::read(&arrow::compute::concat_batches(&schema, &batches)?, monitor)
+        let rows = arrow::compute::concat_batches(&schema, &batches)?;
+        let log = Log::read(&rows, monitor);
+        if rows.get_array_memory_size() <= LARGEST_KEPT {
+            known().insert(alerts.uri().to_owned(), AlertRows { table_id: table_id.to_owned(), version, rows });
+        }
+        log
     }
 }
 

@@ -90,14 +90,15 @@ impl OwnTable {
     /// # Errors
     /// When a table is there but does not open.
     pub async fn open(context: &SessionContext, uri: &str) -> Result<Self> {
-        let place = Lake::of(context)?.locate(uri, Access::Write).await?;
+        let lake = Lake::of(context)?;
+        let place = lake.locate(uri, Access::Write).await?;
         let known = Known::Nothing;
         let mut own = Self { uri: uri.to_owned(), place, known, files: Vec::new(), is_blank: false, bare: None };
         let of_group = |add: Add| {
             let group = add.tags.as_ref().and_then(|tags| tags.get(GROUP).cloned().flatten());
             OwnFile { group, add }
         };
-        match TableLog::find(&own.place).await? {
+        match TableLog::find(&lake, &own.place).await? {
             LogFound::Nothing => {}
             LogFound::Plain(mut log) => {
                 own.files = std::mem::take(&mut log.files).into_iter().map(of_group).collect();
@@ -223,7 +224,7 @@ impl OwnTable {
         match &self.known {
             _ if self.is_blank => Ok(None),
             Known::Nothing => Ok(None),
-            Known::Log(log, _) => Ok(log.transactions.get(id).copied()),
+            Known::Log(log, _) => Ok(log.transaction(id)),
             Known::Table(table) => {
                 let unreadable = |error| limno_sql::Error::of_delta(&self.uri, error);
                 let state = table.snapshot().map_err(unreadable)?;
@@ -493,6 +494,37 @@ mod tests {
         assert_eq!((own.version(), own.files().len(), own.property("limno.test")), (Some(30), 5, Some("30")));
         let read = store::read(&context, &uri).await.unwrap().unwrap();
         assert_eq!((read.num_rows(), read.num_columns()), (5, 2));
+    }
+
+    /// A large checkpoint is kept for the next who opens the table, as long as it is the newest.
+    #[tokio::test]
+    async fn a_checkpoint_that_is_kept_is_the_newest() {
+        let folder = tempfile::tempdir().unwrap();
+        let uri = folder.path().join("table").display().to_string();
+        let context = session::context(&SessionOptions::default()).unwrap();
+        store::append(&context, &uri, rows(&["a"], 0)).await.unwrap();
+        let schema = OwnTable::open(&context, &uri).await.unwrap().schema().unwrap();
+        for at in 1..=2 * i64::try_from(CHECKPOINT_INTERVAL).unwrap() + 1 {
+            let table = OwnTable::open(&context, &uri).await.unwrap();
+            let transactions = (0..2000).map(|id| (format!("application number {id}"), at * 10_000 + id)).collect();
+            table.commit(&schema, Changes { transactions, ..Changes::default() }).await.unwrap().unwrap();
+            // Twice, so that the second finds what the first has kept.
+            for _ in 0..2 {
+                let table = OwnTable::open(&context, &uri).await.unwrap();
+                assert_eq!(table.transaction("application number 1234").await.unwrap(), Some(at * 10_000 + 1234));
+                assert_eq!((table.files().len(), table.transaction("another").await.unwrap()), (1, None));
+            }
+        }
+        let checkpoint = folder.path().join("table/_delta_log/00000000000000000020.checkpoint.parquet");
+        assert!(checkpoint.metadata().unwrap().len() > 32 << 10, "or none was kept");
+        // Another table in its place, whose log has the same names.
+        std::fs::remove_dir_all(folder.path().join("table")).unwrap();
+        for at in 0..=20 {
+            store::append(&context, &uri, rows(&["a"], at)).await.unwrap();
+        }
+        let table = OwnTable::open(&context, &uri).await.unwrap();
+        assert_eq!((table.version(), table.files().len()), (Some(20), 21));
+        assert_eq!(table.transaction("application number 1234").await.unwrap(), None);
     }
 
     /// Other programs may make more of a table of ours than we read ourselves.

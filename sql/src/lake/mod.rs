@@ -43,6 +43,7 @@ use deltalake::logstore::{
 use object_store::ObjectStore;
 use url::Url;
 
+use crate::source::Checkpoints;
 use crate::watch::Watch;
 use crate::{Error, Result};
 
@@ -125,6 +126,7 @@ pub struct Lake {
     /// Stores that others registered for schemes that are none of ours.
     registered: Mutex<HashMap<String, Arc<dyn ObjectStore>>>,
     held: Arc<Held>,
+    checkpoints: Checkpoints,
     watch: Arc<Watch>,
 }
 
@@ -152,6 +154,7 @@ impl Lake {
             routers: Mutex::default(),
             registered: Mutex::default(),
             held,
+            checkpoints: Checkpoints::default(),
             watch: Arc::default(),
         })
     }
@@ -212,6 +215,11 @@ impl Lake {
     #[must_use]
     pub fn share(&self) -> Sharing {
         self.held.share()
+    }
+
+    /// Checkpoints that were read.
+    pub(crate) const fn checkpoints(&self) -> &Checkpoints {
+        &self.checkpoints
     }
 
     /// Where the time of all that runs in this session goes.

@@ -4,7 +4,8 @@
 //! commits after a checkpoint. A table that asks more of its readers (features, deletion vectors, mapped columns,
 //! partitions, other kinds of checkpoints) is for delta-rs.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use arrow::datatypes::SchemaRef;
 use arrow::json::LineDelimitedWriter;
@@ -13,16 +14,20 @@ use deltalake::kernel::engine::arrow_conversion::TryIntoArrow;
 use deltalake::kernel::{Action, Add, Metadata, Protocol};
 use futures::{StreamExt, TryStreamExt};
 use object_store::path::Path;
-use object_store::{Error as StoreError, ObjectStore, ObjectStoreExt};
+use object_store::{Error as StoreError, ObjectMeta, ObjectStore, ObjectStoreExt};
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use serde::Deserialize;
 
 use crate::Result;
-use crate::lake::Place;
+use crate::lake::{Lake, Place};
 
 /// Commits that are fetched at once.
 const AT_ONCE: usize = 8;
+/// Checkpoints of fewer bytes are read faster than they are kept.
+const KEPT_FROM: u64 = 32 << 10;
+/// Checkpoints that are kept.
+const KEPT: usize = 16;
 /// What we read of a checkpoint.
 const ACTIONS: [&str; 4] = ["add", "metaData", "protocol", "txn"];
 
@@ -37,11 +42,41 @@ pub struct TableLog {
     pub schema: SchemaRef,
     /// The active files, the newest first.
     pub files: Vec<Add>,
-    /// How far applications have come, by id.
-    pub transactions: HashMap<String, i64>,
+    transactions: Transactions,
     /// Whether the newest commit says that it creates the table or gives it its columns, and no file is there: nobody has
     /// written to it yet.
     pub is_blank: bool,
+}
+
+/// How far applications have come, by id: as a checkpoint has it, and as later commits do.
+#[derive(Debug, Clone, Default)]
+struct Transactions {
+    checkpoint: Arc<HashMap<String, i64>>,
+    later: HashMap<String, i64>,
+}
+
+/// Checkpoints of one session, as far as they are large. The log of a table that thousands of monitors share says of each
+/// how far it has come, and each of them opens it.
+#[derive(Debug, Default)]
+pub(crate) struct Checkpoints(Mutex<VecDeque<(ObjectMeta, Arc<Replay>)>>);
+
+impl Checkpoints {
+    /// The checkpoint that a listing shows, if it was read before and is the same.
+    fn find(&self, meta: &ObjectMeta) -> Option<Arc<Replay>> {
+        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let at = kept.iter().position(|(known, _)| known == meta)?;
+        let found = kept.remove(at)?;
+        let replay = Arc::clone(&found.1);
+        kept.push_front(found);
+        Some(replay)
+    }
+
+    fn keep(&self, meta: ObjectMeta, replay: Arc<Replay>) {
+        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.retain(|(known, _)| known.location != meta.location);
+        kept.push_front((meta, replay));
+        kept.truncate(KEPT);
+    }
 }
 
 /// What a log is.
@@ -65,14 +100,14 @@ struct LastCheckpoint {
 #[derive(Default)]
 struct Listing {
     commits: HashMap<u64, Path>,
-    checkpoint: Option<(u64, Path)>,
+    checkpoint: Option<(u64, ObjectMeta)>,
     /// Whether a checkpoint of another kind is there.
     has_others: bool,
 }
 
 impl Listing {
-    fn add(&mut self, path: Path) {
-        let name = path.filename().unwrap_or_default();
+    fn add(&mut self, file: ObjectMeta) {
+        let name = file.location.filename().unwrap_or_default();
         let Some((number, rest)) = name.split_at_checked(20) else { return };
         if !number.bytes().all(|byte| byte.is_ascii_digit()) {
             return;
@@ -80,11 +115,11 @@ impl Listing {
         let Ok(version) = number.parse::<u64>() else { return };
         match rest {
             ".json" => {
-                self.commits.insert(version, path);
+                self.commits.insert(version, file.location);
             }
             ".checkpoint.parquet" => {
                 if self.checkpoint.as_ref().is_none_or(|(newest, _)| *newest < version) {
-                    self.checkpoint = Some((version, path));
+                    self.checkpoint = Some((version, file));
                 }
             }
             _ => self.has_others |= rest.starts_with(".checkpoint."),
@@ -106,17 +141,23 @@ impl TableLog {
     ///
     /// # Errors
     /// When the store does not answer.
-    pub async fn find(place: &Place) -> Result<LogFound> {
-        match read(place).await {
+    pub async fn find(lake: &Lake, place: &Place) -> Result<LogFound> {
+        match read(lake.checkpoints(), place).await {
             Ok(found) => Ok(found),
             // What was listed is gone: a log that is being cleaned up, or a table that is made anew.
             Err(StoreError::NotFound { .. }) => Ok(LogFound::Other),
             Err(error) => Err(place.failed(error)),
         }
     }
+
+    /// How far an application has come.
+    #[must_use]
+    pub fn transaction(&self, id: &str) -> Option<i64> {
+        self.transactions.later.get(id).or_else(|| self.transactions.checkpoint.get(id)).copied()
+    }
 }
 
-async fn read(place: &Place) -> Result<LogFound, StoreError> {
+async fn read(checkpoints: &Checkpoints, place: &Place) -> Result<LogFound, StoreError> {
     let (store, folder) = (place.store(), place.path().clone().join("_delta_log"));
     let Some(listing) = list(store.as_ref(), &folder).await? else { return Ok(LogFound::Other) };
     if listing.commits.is_empty() && listing.checkpoint.is_none() && !listing.has_others {
@@ -126,11 +167,13 @@ async fn read(place: &Place) -> Result<LogFound, StoreError> {
     let fetch = |(version, path): (u64, Path)| async move { Ok((version, store.get(&path).await?.bytes().await?)) };
     let commits = futures::stream::iter(commits).map(fetch).buffered(AT_ONCE);
     let commits: Vec<(u64, Bytes)> = commits.try_collect::<Vec<_>>().await.map_err(|error: StoreError| error)?;
-    let mut replay = Replay::default();
-    if let Some((_, path)) = &listing.checkpoint {
-        let Some(actions) = checkpoint(store.get(path).await?.bytes().await?) else { return Ok(LogFound::Other) };
-        replay.apply(actions);
-    }
+    let mut replay = match listing.checkpoint {
+        None => Replay::default(),
+        Some((_, meta)) => match checkpoint(checkpoints, store.as_ref(), meta).await? {
+            Some(replay) => replay.as_ref().clone(),
+            None => return Ok(LogFound::Other),
+        },
+    };
     for (version, bytes) in commits {
         let Ok(actions) = deltalake::logstore::get_actions(version, &bytes) else { return Ok(LogFound::Other) };
         replay.apply(actions);
@@ -156,14 +199,34 @@ async fn list(store: &dyn ObjectStore, folder: &Path) -> Result<Option<Listing>,
     };
     let mut listing = Listing::default();
     while let Some(found) = names.try_next().await? {
-        listing.add(found.location);
+        listing.add(found);
     }
     let is_there = hint.is_none_or(|hint| listing.checkpoint.as_ref().is_some_and(|(version, _)| *version >= hint));
     Ok(is_there.then_some(listing))
 }
 
-/// The actions of a checkpoint in one file; `None` if it is no such.
-fn checkpoint(bytes: Bytes) -> Option<Vec<Action>> {
+/// A checkpoint in one file; `None` if it is no such.
+async fn checkpoint(
+    checkpoints: &Checkpoints,
+    store: &dyn ObjectStore,
+    meta: ObjectMeta,
+) -> Result<Option<Arc<Replay>>, StoreError> {
+    if let Some(kept) = checkpoints.find(&meta) {
+        return Ok(Some(kept));
+    }
+    let Some(actions) = actions_of(store.get(&meta.location).await?.bytes().await?) else { return Ok(None) };
+    let mut replay = Replay::default();
+    replay.apply(actions);
+    replay.transactions.checkpoint = Arc::new(std::mem::take(&mut replay.transactions.later));
+    let replay = Arc::new(replay);
+    if meta.size >= KEPT_FROM {
+        checkpoints.keep(meta, Arc::clone(&replay));
+    }
+    Ok(Some(replay))
+}
+
+/// The actions of a checkpoint; `None` if it does not read.
+fn actions_of(bytes: Bytes) -> Option<Vec<Action>> {
     let file = ParquetRecordBatchReaderBuilder::try_new(bytes).ok()?;
     let columns = file.parquet_schema().root_schema().get_fields().iter().enumerate();
     let wanted = columns.filter(|(_, column)| ACTIONS.contains(&column.name())).map(|(index, _)| index);
@@ -181,13 +244,13 @@ fn checkpoint(bytes: Bytes) -> Option<Vec<Action>> {
 }
 
 /// A log as far as it has been read.
-#[derive(Default)]
+#[derive(Debug, Clone, Default)]
 struct Replay {
     protocol: Option<Protocol>,
     metadata: Option<Metadata>,
     files: Vec<Option<Add>>,
     by_path: HashMap<String, usize>,
-    transactions: HashMap<String, i64>,
+    transactions: Transactions,
     operation: Option<String>,
 }
 
@@ -200,7 +263,7 @@ impl Replay {
                 Action::Protocol(protocol) => self.protocol = Some(protocol),
                 Action::Metadata(metadata) => self.metadata = Some(metadata),
                 Action::Txn(transaction) => {
-                    self.transactions.insert(transaction.app_id, transaction.version);
+                    self.transactions.later.insert(transaction.app_id, transaction.version);
                 }
                 Action::Add(add) => {
                     self.remove(&add.path);
@@ -240,7 +303,7 @@ impl Replay {
         }
         let is_creation =
             self.operation.is_some_and(|operation| operation.starts_with("CREATE") || operation == "ADD COLUMNS");
-        let schema = std::sync::Arc::new((&schema).try_into_arrow().ok()?);
+        let schema = Arc::new((&schema).try_into_arrow().ok()?);
         let is_blank = files.is_empty() && is_creation;
         Some(TableLog { version, metadata, schema, files, transactions: self.transactions, is_blank })
     }

@@ -29,6 +29,7 @@ use crate::{Error, Result};
 pub use delta::{active_files, is_blank, stored_name, without_columns};
 pub use files::TableFiles;
 pub use labels::{LabelJoin, read_labels, touched_windows};
+pub(crate) use log::Checkpoints;
 pub use log::{LogFound, TableLog};
 pub use view::View;
 
