@@ -8,6 +8,7 @@ use datafusion::prelude::{SessionConfig, SessionContext};
 
 use crate::lake::{Lake, LakeOptions};
 use crate::read_ahead::{ReadAhead, TAIL};
+use crate::source::Checkpoints;
 use crate::{Result, functions};
 
 /// How a session runs.
@@ -47,7 +48,7 @@ pub fn context(options: &SessionOptions) -> Result<SessionContext> {
         .with_object_store_registry(Arc::clone(&lake) as _)
         .build_arc()?;
     let state = SessionStateBuilder::new()
-        .with_config(config.with_extension(Arc::clone(&lake)))
+        .with_config(config.with_extension(Arc::clone(&lake)).with_extension(Arc::<Checkpoints>::default()))
         .with_runtime_env(runtime)
         .with_default_features()
         .with_physical_optimizer_rule(Arc::new(ReadAhead::new(lake)))

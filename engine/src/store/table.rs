@@ -90,15 +90,14 @@ impl OwnTable {
     /// # Errors
     /// When a table is there but does not open.
     pub async fn open(context: &SessionContext, uri: &str) -> Result<Self> {
-        let lake = Lake::of(context)?;
-        let place = lake.locate(uri, Access::Write).await?;
+        let place = Lake::of(context)?.locate(uri, Access::Write).await?;
         let known = Known::Nothing;
         let mut own = Self { uri: uri.to_owned(), place, known, files: Vec::new(), is_blank: false, bare: None };
         let of_group = |add: Add| {
             let group = add.tags.as_ref().and_then(|tags| tags.get(GROUP).cloned().flatten());
             OwnFile { group, add }
         };
-        match TableLog::find(&lake, &own.place).await? {
+        match TableLog::find(context, &own.place).await? {
             LogFound::Nothing => {}
             LogFound::Plain(mut log) => {
                 own.files = std::mem::take(&mut log.files).into_iter().map(of_group).collect();
@@ -326,6 +325,12 @@ impl OwnTable {
             changes.transactions.into_iter().map(|(id, at)| Transaction::new(id, at)).collect::<Vec<_>>();
         let commit = async {
             let Known::Table(table) = &self.known else {
+                if let Known::Log(log, _) = &self.known
+                    && !log.is_there(&self.place).await?
+                {
+                    // A commit after one that is gone would be the end of the log, or of the next table's.
+                    return Err(DeltaTableError::VersionAlreadyExists(log.version));
+                }
                 let version = self.newest().map_or(0, |version| version + 1);
                 let data = CommitData::new(actions, operation, HashMap::new(), transactions);
                 let bytes = CommitOrBytes::LogBytes(data.get_bytes()?);
@@ -547,6 +552,46 @@ mod tests {
         let error =
             table.commit(&table.schema().unwrap(), Changes { removed, ..Changes::default() }).await.unwrap_err();
         assert!(error.to_string().contains("append-only") || format!("{error:?}").contains("AppendOnly"), "{error:?}");
+    }
+
+    /// What somebody has put aside in the folder of the log is no part of it.
+    #[tokio::test]
+    async fn a_commit_in_a_folder_of_its_own_is_none() {
+        let folder = tempfile::tempdir().unwrap();
+        let uri = folder.path().join("table").display().to_string();
+        let context = session::context(&SessionOptions::default()).unwrap();
+        for value in 0..3 {
+            store::append(&context, &uri, rows(&["a"], value)).await.unwrap();
+        }
+        let log = folder.path().join("table/_delta_log");
+        std::fs::create_dir(log.join("aside")).unwrap();
+        let name = "00000000000000000002.json";
+        std::fs::rename(log.join(name), log.join("aside").join(name)).unwrap();
+        let table = OwnTable::open(&context, &uri).await.unwrap();
+        assert_eq!((table.version(), table.files().len()), (Some(1), 2));
+    }
+
+    /// A commit on top of a version that is gone would be the end of the log.
+    #[tokio::test]
+    async fn a_table_that_was_dropped_meanwhile_is_not_committed_to() {
+        let folder = tempfile::tempdir().unwrap();
+        let uri = folder.path().join("table").display().to_string();
+        let context = session::context(&SessionOptions::default()).unwrap();
+        for value in 0..3 {
+            store::append(&context, &uri, rows(&["a"], value)).await.unwrap();
+        }
+        let table = OwnTable::open(&context, &uri).await.unwrap();
+        let schema = table.schema().unwrap();
+        let changes = || Changes { transactions: vec![("app".to_owned(), 1)], ..Changes::default() };
+        std::fs::remove_dir_all(folder.path().join("table")).unwrap();
+        assert_eq!(table.commit(&schema, changes()).await.unwrap(), None);
+        assert_eq!(OwnTable::open(&context, &uri).await.unwrap().version(), None, "nothing came of it");
+        // Another in its place, which has come as far.
+        for value in 0..3 {
+            store::append(&context, &uri, rows(&["another", "b"], value)).await.unwrap();
+        }
+        assert_eq!(table.commit(&schema, changes()).await.unwrap(), None);
+        assert_eq!(OwnTable::open(&context, &uri).await.unwrap().version(), Some(2));
     }
 
     /// A log that is damaged, or of which something is missing, is as bad for us as for delta-rs.

@@ -43,7 +43,6 @@ use deltalake::logstore::{
 use object_store::ObjectStore;
 use url::Url;
 
-use crate::source::Checkpoints;
 use crate::watch::Watch;
 use crate::{Error, Result};
 
@@ -126,7 +125,6 @@ pub struct Lake {
     /// Stores that others registered for schemes that are none of ours.
     registered: Mutex<HashMap<String, Arc<dyn ObjectStore>>>,
     held: Arc<Held>,
-    checkpoints: Checkpoints,
     watch: Arc<Watch>,
 }
 
@@ -154,7 +152,6 @@ impl Lake {
             routers: Mutex::default(),
             registered: Mutex::default(),
             held,
-            checkpoints: Checkpoints::default(),
             watch: Arc::default(),
         })
     }
@@ -215,11 +212,6 @@ impl Lake {
     #[must_use]
     pub fn share(&self) -> Sharing {
         self.held.share()
-    }
-
-    /// Checkpoints that were read.
-    pub(crate) const fn checkpoints(&self) -> &Checkpoints {
-        &self.checkpoints
     }
 
     /// Where the time of all that runs in this session goes.

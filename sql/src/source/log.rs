@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use arrow::datatypes::SchemaRef;
 use arrow::json::LineDelimitedWriter;
 use bytes::Bytes;
+use datafusion::prelude::SessionContext;
 use deltalake::kernel::engine::arrow_conversion::TryIntoArrow;
 use deltalake::kernel::{Action, Add, Metadata, Protocol};
 use futures::{StreamExt, TryStreamExt};
@@ -20,16 +21,18 @@ use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use serde::Deserialize;
 
 use crate::Result;
-use crate::lake::{Lake, Place};
+use crate::lake::Place;
 
 /// Commits that are fetched at once.
 const AT_ONCE: usize = 8;
 /// Checkpoints of fewer bytes are read faster than they are kept.
 const KEPT_FROM: u64 = 32 << 10;
+/// Larger ones are not kept.
+const KEPT_UP_TO: u64 = 4 << 20;
 /// Checkpoints that are kept.
 const KEPT: usize = 16;
-/// What we read of a checkpoint.
-const ACTIONS: [&str; 4] = ["add", "metaData", "protocol", "txn"];
+/// What we read of a checkpoint; of one that says more in other files nothing is read.
+const ACTIONS: [&str; 5] = ["add", "metaData", "protocol", "sidecar", "txn"];
 
 /// A plain table at its newest version.
 #[derive(Debug, Clone)]
@@ -38,6 +41,8 @@ pub struct TableLog {
     pub version: u64,
     /// What the table is.
     pub metadata: Metadata,
+    /// The newest commit, or the checkpoint in its place, as a listing showed it.
+    pub newest: ObjectMeta,
     /// Its columns.
     pub schema: SchemaRef,
     /// The active files, the newest first.
@@ -58,23 +63,27 @@ struct Transactions {
 /// Checkpoints of one session, as far as they are large. The log of a table that thousands of monitors share says of each
 /// how far it has come, and each of them opens it.
 #[derive(Debug, Default)]
-pub(crate) struct Checkpoints(Mutex<VecDeque<(ObjectMeta, Arc<Replay>)>>);
+pub(crate) struct Checkpoints(Mutex<VecDeque<(String, ObjectMeta, Arc<Replay>)>>);
 
 impl Checkpoints {
-    /// The checkpoint that a listing shows, if it was read before and is the same.
-    fn find(&self, meta: &ObjectMeta) -> Option<Arc<Replay>> {
+    /// The checkpoint that a listing of the table at `url` shows, if it was read before and is the same.
+    fn find(&self, url: &str, meta: &ObjectMeta) -> Option<Arc<Replay>> {
         let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let at = kept.iter().position(|(known, _)| known == meta)?;
+        let at = kept.iter().position(|(table, known, _)| table == url && known == meta)?;
         let found = kept.remove(at)?;
-        let replay = Arc::clone(&found.1);
+        let replay = Arc::clone(&found.2);
         kept.push_front(found);
         Some(replay)
     }
 
-    fn keep(&self, meta: ObjectMeta, replay: Arc<Replay>) {
+    fn keep(&self, url: &str, meta: ObjectMeta, replay: Arc<Replay>) {
+        // Times of object stores are whole seconds, in which a table can be made again.
+        if meta.e_tag.is_none() || !(KEPT_FROM..=KEPT_UP_TO).contains(&meta.size) {
+            return;
+        }
         let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        kept.retain(|(known, _)| known.location != meta.location);
-        kept.push_front((meta, replay));
+        kept.retain(|(table, _, _)| table != url);
+        kept.push_front((url.to_owned(), meta, replay));
         kept.truncate(KEPT);
     }
 }
@@ -99,15 +108,19 @@ struct LastCheckpoint {
 /// The files of a log from its newest checkpoint on.
 #[derive(Default)]
 struct Listing {
-    commits: HashMap<u64, Path>,
+    commits: HashMap<u64, ObjectMeta>,
     checkpoint: Option<(u64, ObjectMeta)>,
     /// Whether a checkpoint of another kind is there.
     has_others: bool,
 }
 
 impl Listing {
-    fn add(&mut self, file: ObjectMeta) {
+    fn add(&mut self, folder: &Path, file: ObjectMeta) {
         let name = file.location.filename().unwrap_or_default();
+        // What somebody has put aside in folders of its own is no part of the log.
+        if file.location != folder.clone().join(name) {
+            return;
+        }
         let Some((number, rest)) = name.split_at_checked(20) else { return };
         if !number.bytes().all(|byte| byte.is_ascii_digit()) {
             return;
@@ -115,7 +128,7 @@ impl Listing {
         let Ok(version) = number.parse::<u64>() else { return };
         match rest {
             ".json" => {
-                self.commits.insert(version, file.location);
+                self.commits.insert(version, file);
             }
             ".checkpoint.parquet" => {
                 if self.checkpoint.as_ref().is_none_or(|(newest, _)| *newest < version) {
@@ -126,13 +139,16 @@ impl Listing {
         }
     }
 
-    /// The newest version, and the commits that lead to it from the checkpoint; `None` if one of them is missing.
-    fn commits(&self) -> Option<(u64, Vec<(u64, Path)>)> {
+    /// The newest version with its file, and the commits that lead to it from the checkpoint; `None` if one of them is
+    /// missing.
+    fn commits(&self) -> Option<(u64, ObjectMeta, Vec<(u64, Path)>)> {
         let after = self.checkpoint.as_ref().map(|(version, _)| *version);
         let newest = self.commits.keys().copied().max().max(after)?;
         let from = after.map_or(0, |version| version + 1);
-        let commits = (from..=newest).map(|version| Some((version, self.commits.get(&version)?.clone())));
-        Some((newest, commits.collect::<Option<Vec<_>>>()?))
+        let commits = (from..=newest).map(|version| Some((version, self.commits.get(&version)?.location.clone())));
+        let checkpoint = self.checkpoint.as_ref().map(|(_, file)| file);
+        let file = self.commits.get(&newest).or(checkpoint)?.clone();
+        Some((newest, file, commits.collect::<Option<Vec<_>>>()?))
     }
 }
 
@@ -141,12 +157,28 @@ impl TableLog {
     ///
     /// # Errors
     /// When the store does not answer.
-    pub async fn find(lake: &Lake, place: &Place) -> Result<LogFound> {
-        match read(lake.checkpoints(), place).await {
+    pub async fn find(context: &SessionContext, place: &Place) -> Result<LogFound> {
+        let checkpoints = context.copied_config().get_extension::<Checkpoints>().unwrap_or_default();
+        match read(&checkpoints, place).await {
             Ok(found) => Ok(found),
             // What was listed is gone: a log that is being cleaned up, or a table that is made anew.
             Err(StoreError::NotFound { .. }) => Ok(LogFound::Other),
             Err(error) => Err(place.failed(error)),
+        }
+    }
+
+    /// Whether the newest commit is the one that was read: a table that was dropped, or made again, has another or none.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    pub async fn is_there(&self, place: &Place) -> Result<bool, StoreError> {
+        match place.store().head(&self.newest.location).await {
+            Ok(found) if place.on_disk().is_some() => Ok(found == self.newest),
+            // Listings of stores may know fractions of a second, and write tags otherwise.
+            Ok(found) => Ok(found.size == self.newest.size
+                && found.last_modified.timestamp() == self.newest.last_modified.timestamp()),
+            Err(StoreError::NotFound { .. }) => Ok(false),
+            Err(error) => Err(error),
         }
     }
 
@@ -163,13 +195,13 @@ async fn read(checkpoints: &Checkpoints, place: &Place) -> Result<LogFound, Stor
     if listing.commits.is_empty() && listing.checkpoint.is_none() && !listing.has_others {
         return Ok(LogFound::Nothing);
     }
-    let Some((newest, commits)) = listing.commits() else { return Ok(LogFound::Other) };
+    let Some((version, newest, commits)) = listing.commits() else { return Ok(LogFound::Other) };
     let fetch = |(version, path): (u64, Path)| async move { Ok((version, store.get(&path).await?.bytes().await?)) };
     let commits = futures::stream::iter(commits).map(fetch).buffered(AT_ONCE);
     let commits: Vec<(u64, Bytes)> = commits.try_collect::<Vec<_>>().await.map_err(|error: StoreError| error)?;
     let mut replay = match listing.checkpoint {
         None => Replay::default(),
-        Some((_, meta)) => match checkpoint(checkpoints, store.as_ref(), meta).await? {
+        Some((_, meta)) => match checkpoint(checkpoints, place, meta).await? {
             Some(replay) => replay.as_ref().clone(),
             None => return Ok(LogFound::Other),
         },
@@ -178,7 +210,7 @@ async fn read(checkpoints: &Checkpoints, place: &Place) -> Result<LogFound, Stor
         let Ok(actions) = deltalake::logstore::get_actions(version, &bytes) else { return Ok(LogFound::Other) };
         replay.apply(actions);
     }
-    Ok(replay.into_log(newest).map_or(LogFound::Other, |log| LogFound::Plain(Box::new(log))))
+    Ok(replay.into_log(version, newest).map_or(LogFound::Other, |log| LogFound::Plain(Box::new(log))))
 }
 
 /// The files from the newest checkpoint on; `None` if what says where that is does not read.
@@ -199,7 +231,7 @@ async fn list(store: &dyn ObjectStore, folder: &Path) -> Result<Option<Listing>,
     };
     let mut listing = Listing::default();
     while let Some(found) = names.try_next().await? {
-        listing.add(found);
+        listing.add(folder, found);
     }
     let is_there = hint.is_none_or(|hint| listing.checkpoint.as_ref().is_some_and(|(version, _)| *version >= hint));
     Ok(is_there.then_some(listing))
@@ -208,20 +240,20 @@ async fn list(store: &dyn ObjectStore, folder: &Path) -> Result<Option<Listing>,
 /// A checkpoint in one file; `None` if it is no such.
 async fn checkpoint(
     checkpoints: &Checkpoints,
-    store: &dyn ObjectStore,
+    place: &Place,
     meta: ObjectMeta,
 ) -> Result<Option<Arc<Replay>>, StoreError> {
-    if let Some(kept) = checkpoints.find(&meta) {
+    let url = place.url().as_str();
+    if let Some(kept) = checkpoints.find(url, &meta) {
         return Ok(Some(kept));
     }
-    let Some(actions) = actions_of(store.get(&meta.location).await?.bytes().await?) else { return Ok(None) };
+    let Some(actions) = actions_of(place.store().get(&meta.location).await?.bytes().await?) else { return Ok(None) };
     let mut replay = Replay::default();
     replay.apply(actions);
+    replay.has_commits = false;
     replay.transactions.checkpoint = Arc::new(std::mem::take(&mut replay.transactions.later));
     let replay = Arc::new(replay);
-    if meta.size >= KEPT_FROM {
-        checkpoints.keep(meta, Arc::clone(&replay));
-    }
+    checkpoints.keep(url, meta, Arc::clone(&replay));
     Ok(Some(replay))
 }
 
@@ -252,12 +284,17 @@ struct Replay {
     by_path: HashMap<String, usize>,
     transactions: Transactions,
     operation: Option<String>,
+    /// Whether a commit came after the checkpoint.
+    has_commits: bool,
+    /// Whether files have rows that do not count.
+    has_deletion_vectors: bool,
 }
 
 impl Replay {
     /// Adds the actions of a checkpoint, or of a commit.
     fn apply(&mut self, actions: Vec<Action>) {
         self.operation = None;
+        self.has_commits = true;
         for action in actions {
             match action {
                 Action::Protocol(protocol) => self.protocol = Some(protocol),
@@ -266,11 +303,15 @@ impl Replay {
                     self.transactions.later.insert(transaction.app_id, transaction.version);
                 }
                 Action::Add(add) => {
+                    self.has_deletion_vectors |= add.deletion_vector.is_some();
                     self.remove(&add.path);
                     self.by_path.insert(add.path.clone(), self.files.len());
                     self.files.push(Some(add));
                 }
-                Action::Remove(remove) => self.remove(&remove.path),
+                Action::Remove(remove) => {
+                    self.has_deletion_vectors |= remove.deletion_vector.is_some();
+                    self.remove(&remove.path);
+                }
                 Action::CommitInfo(info) => self.operation = info.operation,
                 _ => {}
             }
@@ -284,7 +325,7 @@ impl Replay {
     }
 
     /// What the log says; `None` if the table is no plain one.
-    fn into_log(self, version: u64) -> Option<TableLog> {
+    fn into_log(self, version: u64, newest: ObjectMeta) -> Option<TableLog> {
         let (protocol, metadata) = (self.protocol?, self.metadata?);
         let files: Vec<Add> = self.files.into_iter().rev().flatten().collect();
         let schema = metadata.parse_schema().ok()?;
@@ -297,6 +338,9 @@ impl Replay {
             && !is_on("delta.columnMapping.mode")
             && !has_rules
             && schema.fields().next().is_some()
+            && !self.has_deletion_vectors
+            // What the newest commit of a table without files did, a checkpoint does not tell.
+            && (self.has_commits || !files.is_empty())
             && files.iter().all(is_plain_file);
         if !is_plain {
             return None;
@@ -305,12 +349,13 @@ impl Replay {
             self.operation.is_some_and(|operation| operation.starts_with("CREATE") || operation == "ADD COLUMNS");
         let schema = Arc::new((&schema).try_into_arrow().ok()?);
         let is_blank = files.is_empty() && is_creation;
-        Some(TableLog { version, metadata, schema, files, transactions: self.transactions, is_blank })
+        let transactions = self.transactions;
+        Some(TableLog { version, newest, metadata, schema, files, transactions, is_blank })
     }
 }
 
-/// Whether a file lies below its table, under a name that needs no decoding, with all its rows.
+/// Whether a file lies below its table, under a name that needs no decoding.
 fn is_plain_file(add: &Add) -> bool {
     let is_plain_name = |byte: u8| byte.is_ascii_alphanumeric() || b"-_./=".contains(&byte);
-    add.deletion_vector.is_none() && !add.path.starts_with('/') && add.path.bytes().all(is_plain_name)
+    !add.path.starts_with('/') && add.path.bytes().all(is_plain_name)
 }

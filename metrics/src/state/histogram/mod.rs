@@ -48,7 +48,7 @@ use table::Table;
 const MIN_LIMIT: u32 = 16;
 /// Up to this many values (and no more than four times the limit) the state is their list: nothing is cheaper than to
 /// append, and the level is then found once, of many values.
-const LIST: usize = 16384;
+const LIST: usize = 16_384 - OBSERVED;
 /// Values between two looks at the limit while the state is exact.
 pub(crate) const OBSERVED: usize = 2048;
 
