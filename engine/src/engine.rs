@@ -28,12 +28,13 @@ use crate::rule::{Evaluation, Rows, describe, evaluate};
 use crate::store::{self, Changes, Lock, OwnTable, Turns};
 use crate::{Error, Result};
 
-/// Monitors of tables in stores that are read at once; each keeps to its own `memory`.
+/// Monitors that read at once: those of one table in a store, each of which keeps to its own `memory`, or of little data.
 const TOGETHER: u32 = 4;
 /// Monitors whose tables are opened at once, and that are looked at for what is new.
 const AT_ONCE: usize = 8;
-/// Bytes of rows that are kept for the next monitor.
+/// Bytes of rows that are kept for the next monitor, of each table, and for how many tables.
 const LARGEST_KEPT: usize = 32 << 20;
+const TABLES_KEPT: usize = 4;
 /// The least memory for footers, and for what is read ahead.
 const LEAST_SHARE: u64 = 16 << 20;
 
@@ -175,7 +176,7 @@ impl Engine {
     pub async fn plan(&self, monitor: &BoundMonitor, full_refresh: bool) -> Result<RefreshPlan> {
         let places = Places::of(&monitor.config);
         let executor = LocalExecutor::new(self.context.clone());
-        let permit = self.permit_for(monitor)?;
+        let permit = self.permit_for(&places, false)?;
         self.refresh_of(monitor, &places, &executor, &permit).plan(full_refresh).await
     }
 
@@ -190,10 +191,11 @@ impl Engine {
         Refresh { context, executor, monitor, places, now, insists: false, attempt: 0, permit, progress }
     }
 
-    /// A scan of a table on disk keeps all cores busy, so it is alone; those of stores mostly wait.
-    fn permit_for(&self, monitor: &BoundMonitor) -> Result<ReadPermit> {
-        let is_remote = Lake::of(&self.context)?.is_remote(&monitor.source.place);
-        Ok(ReadPermit::new(Arc::clone(&self.readers), if is_remote { 1 } else { TOGETHER }))
+    /// A scan of much data is alone, for its states may take all of `memory`, but that those of one table in a store are
+    /// run together.
+    fn permit_for(&self, places: &Places, is_of_group: bool) -> Result<ReadPermit> {
+        let (readers, share) = (Arc::clone(&self.readers), if is_of_group { 1 } else { TOGETHER });
+        Ok(ReadPermit::new(readers, share, Lake::of(&self.context)?, &places.lock))
     }
 
     /// Runs one bound monitor: refreshes it by what changed in its tables or its configuration, evaluates its rules,
@@ -203,13 +205,16 @@ impl Engine {
     /// When reading or writing a table fails; the table `refreshes` then says so too. Deliveries that fail are no error
     /// here: see [`Report::failures`].
     pub async fn run(&self, monitor: &BoundMonitor, full_refresh: bool) -> Result<Report> {
+        self.run_as(monitor, full_refresh, false).await
+    }
+
+    async fn run_as(&self, monitor: &BoundMonitor, full_refresh: bool, is_of_group: bool) -> Result<Report> {
         let places = Places::of(&monitor.config);
         let tables = places.named(&monitor.config);
         let tables: Vec<&str> = tables.iter().map(|(_, uri)| uri.as_str()).collect();
         Lake::of(&self.context)?.check_created(&tables).await?;
-        // Others would only do the same work again; what is right does not hang on it.
-        let _lock = Lock::acquire(Lake::of(&self.context)?.as_ref(), &places.lock).await;
-        let permit = self.permit_for(monitor)?;
+        // Without its lock others would only do the same work again; what is right does not hang on it.
+        let permit = self.permit_for(&places, is_of_group)?;
         let refreshed = match self.refresh(monitor, &places, &permit, full_refresh).await {
             Ok(refreshed) => refreshed,
             Err(error) => {
@@ -226,8 +231,8 @@ impl Engine {
 
     /// Runs monitors as [`Engine::run`] does, several at once, and answers with their names in the order in which they are
     /// given, but that those of one table in a store, which read many of the same bytes, come together: these are then
-    /// fetched once. None hangs on another: one that fails or is slow takes nothing from the rest but what it read for
-    /// them.
+    /// fetched once. One that fails takes nothing from the rest but what it read for them. Those that read much do so one
+    /// after the other, and no more than a few are begun before the first has ended.
     ///
     /// # Errors
     /// Those of each monitor come with its name; one of the whole, when the session has no lake or a run is cut off.
@@ -256,8 +261,8 @@ impl Engine {
         let run = move |(monitor, shared): (BoundMonitor, Option<Arc<Sharing>>)| {
             let engine = engine.clone();
             SpawnedTask::spawn(async move {
-                let _shared = shared;
-                let result = Box::pin(engine.run(&monitor, full_refresh)).await;
+                let result = Box::pin(engine.run_as(&monitor, full_refresh, shared.is_some())).await;
+                drop(shared);
                 (monitor.config.name, result)
             })
         };
@@ -283,6 +288,7 @@ impl Engine {
             match Box::pin(refresh.run(full)).await? {
                 Refreshed::Nothing => return Ok(None),
                 Refreshed::Done(row) => return Ok(Some(*row)),
+                Refreshed::Waited => {}
                 Refreshed::Overtaken => {
                     turns.wait(&places.ledger).await?;
                     let before = versions(monitor);
@@ -345,10 +351,21 @@ impl Engine {
             let alerts = OwnTable::open(&self.context, &places.alerts).await?;
             let known = self.read_log(&alerts, name).await?;
             let mark = EvaluationMark::of(&self.context, monitor, places).await?;
-            if mark.is_in(&alerts, name).await? {
+            let is_evaluated = mark.is_in(&alerts, name).await?;
+            if is_evaluated && known.pending.is_empty() {
                 break known;
             }
-            permit.take(u64::MAX).await;
+            // Two who deliver at once would send twice.
+            if permit.lock().await {
+                continue;
+            }
+            if is_evaluated {
+                break known;
+            }
+            // What is evaluated was written by this run mostly, which then has its place.
+            if permit.take(u64::MAX).await {
+                continue;
+            }
             let events = self.evaluate(monitor, places, &known, now).await?;
             let count = |status| {
                 events.iter().filter(|event| event.kind == event::Kind::Breach && event.status == status).count()
@@ -374,6 +391,8 @@ impl Engine {
             }
             turns.wait(&places.alerts).await?;
         };
+        // Whoever waits to read need not wait for a mail server.
+        permit.leave().await;
         self.progress.stage("delivering for", name);
         let (settled, attempts) = outbox::deliver(&self.config, name, log.pending, now).await;
         if !settled.is_empty() {
@@ -440,7 +459,11 @@ impl Engine {
         let rows = arrow::compute::concat_batches(&schema, &batches)?;
         let log = Log::read(&rows, monitor);
         if rows.get_array_memory_size() <= LARGEST_KEPT {
-            known().insert(alerts.uri().to_owned(), AlertRows { table_id: table_id.to_owned(), version, rows });
+            let mut known = known();
+            if known.len() >= TABLES_KEPT {
+                known.clear();
+            }
+            known.insert(alerts.uri().to_owned(), AlertRows { table_id: table_id.to_owned(), version, rows });
         }
         log
     }

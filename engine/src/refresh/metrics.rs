@@ -103,6 +103,11 @@ impl Output {
     fn is_up_to_date(&self) -> bool {
         self.changed.is_none() && self.needed.as_ref().is_some_and(Spans::is_empty)
     }
+
+    /// Whether a table without a time gets rows.
+    const fn has_changed(&self) -> bool {
+        self.changed.whole() || self.changed.baseline()
+    }
 }
 
 /// Rows of one group of files.
@@ -143,7 +148,14 @@ impl MetricWriter<'_> {
             return Ok(None);
         }
         let is_timed = !self.maker.granularities.is_empty();
-        let windows = if is_timed && profile.is_up_to_date() && drift.is_up_to_date() {
+        let is_up_to_date = match is_timed {
+            true => profile.is_up_to_date() && drift.is_up_to_date(),
+            false => !profile.has_changed() && !drift.has_changed(),
+        };
+        if !is_up_to_date && self.permit.take(self.ledger.table.bytes()).await {
+            return Ok(None);
+        }
+        let windows = if is_up_to_date {
             0
         } else if !is_timed {
             self.snapshot(&mut profile, &mut drift).await?
@@ -286,12 +298,7 @@ impl MetricWriter<'_> {
 
     /// The one window of a table without a time: rows beside those of earlier refreshes.
     async fn snapshot(&self, profile: &mut Output, drift: &mut Output) -> Result<u64> {
-        let (writes_profile, writes_drift) =
-            (profile.changed.whole() || profile.changed.baseline(), drift.changed.whole() || drift.changed.baseline());
-        if !writes_profile && !writes_drift {
-            return Ok(0);
-        }
-        self.permit.take(self.ledger.table.bytes()).await;
+        let (writes_profile, writes_drift) = (profile.has_changed(), drift.has_changed());
         for output in [&mut *profile, &mut *drift] {
             self.earlier_rows_fit(output).await?;
         }
@@ -337,7 +344,6 @@ impl MetricWriter<'_> {
 
     /// The windows of a table with a time: rows in the place of those that were there.
     async fn windows(&self, profile: &mut Output, drift: &mut Output) -> Result<u64> {
-        self.permit.take(self.ledger.table.bytes()).await;
         for output in [&mut *profile, &mut *drift] {
             if output.changed.is_all() {
                 output.removed = output.written.table.files().iter().map(|file| file.add.clone()).collect();

@@ -10,6 +10,7 @@ use limno_sql::source::{SourceVersion, active_files, stored_name};
 use limno_sql::window::{Granularity, Spans, Window, unit};
 
 use super::isolate::Trouble;
+use super::size::BYTES_A_VALUE;
 use super::touched::{Looking, Touch};
 use crate::change::{ChangeSet, LoggedTime, change_set};
 use crate::ledger::{BaselineMark, Ledger, LedgerRow, Role, TableMark, Watermark};
@@ -240,6 +241,13 @@ impl RefreshPlan {
     #[must_use]
     pub fn totals(&self) -> (usize, u64) {
         self.parts.iter().fold((0, 0), |(files, bytes), part| (files + part.file_count, bytes + part.bytes))
+    }
+
+    /// Bytes to be read, about; of very many rows in few bytes as many as if they were stored plainly.
+    #[must_use]
+    pub(super) fn weight(&self) -> u64 {
+        let of = |part: &Part| part.bytes.max(part.most_rows().unwrap_or(0).saturating_mul(BYTES_A_VALUE));
+        self.parts.iter().fold(0, |sum, part| sum.saturating_add(of(part)))
     }
 
     /// All states anew; rows of windows that began before `states_from` stay as they are.

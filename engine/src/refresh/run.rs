@@ -49,7 +49,7 @@ pub struct Refresh<'a> {
     pub insists: bool,
     /// How often it was tried before.
     pub attempt: u32,
-    /// Needed before anything is read but logs and marks.
+    /// Needed before data files or states are read.
     pub permit: &'a ReadPermit,
     /// Tells a person.
     pub progress: &'a Progress,
@@ -68,6 +68,8 @@ pub enum Refreshed {
     Nothing,
     /// Something was written.
     Done(Box<RefreshRow>),
+    /// It had to wait for its turn, and has it now: others may have done something meanwhile, so begin again.
+    Waited,
     /// Another writer was faster, or has seen a newer version of the tables: open them and begin again.
     Overtaken,
 }
@@ -156,7 +158,9 @@ impl Refresh<'_> {
         let states_from = self.full_from(&ledger, is_asked).await?;
         // Which stored rows others changed, only their tables tell, and all of them may be read for that.
         if self.monitor.labels.is_some() || self.monitor.source.payload().is_some() {
-            self.permit.take(u64::MAX).await;
+            if self.permit.take(u64::MAX).await {
+                return Ok(Refreshed::Waited);
+            }
         }
         let mut plan = RefreshPlan::make(self.looking(), self.monitor, &ledger, reason, states_from).await?;
         let config = self.monitor.metrics_definition();
@@ -172,7 +176,9 @@ impl Refresh<'_> {
         let mut committed = None;
         let mut trouble = None;
         if plan.is_due {
-            self.permit.take(plan.totals().1.saturating_add(ledger.table.bytes())).await;
+            if self.permit.take(plan.weight().saturating_add(ledger.table.bytes())).await {
+                return Ok(Refreshed::Waited);
+            }
             let mut spool =
                 Spool::new(self.unit(), usize::try_from(self.monitor.config.memory / 4).unwrap_or(usize::MAX));
             // In place of states that are there nothing is put that is known to be less.

@@ -11,7 +11,7 @@ use crate::monitor::BoundMonitor;
 const LARGEST_STATE: u64 = 72 * 1024;
 /// The same while it is the list of its values, and so many rows are needed before it is none in any partition.
 const LARGEST_LIST: u64 = 144 * 1024;
-const ROWS_OF_LISTS: u64 = 1 << 16;
+const ROWS_OF_LISTS: u64 = 1 << 18;
 /// The same in order, where a bucket is four numbers.
 const LARGEST_SORTED: u64 = 144 * 1024;
 /// The least.
@@ -20,8 +20,8 @@ const SMALLEST_STATE: u64 = 1024;
 pub(super) const BYTES_A_VALUE: u64 = 24;
 /// States of one group that are in memory at once: those of the partitions, and the one that they are merged to.
 pub(super) const COPIES: u64 = 3;
-/// A bucket of a score's histogram, on both sides.
-const SCORE_BUCKETS: u64 = 2 * 4096;
+/// Numbers of a score's histogram, on both sides: buckets, or the list that it is at first.
+const SCORE_BUCKETS: u64 = 2 * 16_384;
 /// Bytes for each pair of classes that occurs.
 const BYTES_A_PAIR: u64 = 48;
 /// The most pairs that anybody has seen: of three hundred classes, each taken for each other.
@@ -35,7 +35,9 @@ pub(super) fn state_size(rows: u64, measure: &Measure) -> u64 {
     match &measure.options {
         // One that keeps every value, or nearly so.
         MeasureOptions::Column(_) if !is_bounded(measure) => of_values,
-        MeasureOptions::Column(_) if rows < ROWS_OF_LISTS => of_values.min(LARGEST_LIST),
+        MeasureOptions::Column(_) | MeasureOptions::Quality(QualityOptions::Regression) if rows < ROWS_OF_LISTS => {
+            of_values.min(LARGEST_LIST)
+        }
         MeasureOptions::Column(_) | MeasureOptions::Quality(QualityOptions::Regression) => of_values.min(LARGEST_STATE),
         MeasureOptions::Quality(options @ QualityOptions::Classification { .. }) => {
             let scores = options.score_arrays() as u64;
