@@ -187,10 +187,9 @@ impl Short {
     #[inline]
     #[expect(clippy::cast_possible_truncation, reason = "the upper and the lower half")]
     const fn home(self, slots: usize) -> usize {
-        // Each half by itself, so that no bytes of one cancel those of the other.
-        let halves = (self.0 as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(29)
-            ^ ((self.0 >> 64) as u64).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let mixed = halves.wrapping_mul(0x94d0_49bb_1331_11eb);
+        // The upper half by itself first, so that no bytes of it cancel those of the lower.
+        let upper = ((self.0 >> 64) as u64).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let mixed = (self.0 as u64 ^ upper.rotate_left(32)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
         (mixed >> (64 - slots.trailing_zeros())) as usize
     }
 }
@@ -223,13 +222,17 @@ impl ShortTable {
     /// The number of a string. There must be slots.
     #[inline]
     fn find(&self, short: Short) -> Option<u32> {
-        for slot in self.slots_of(short) {
-            let (found, id) = self.slots[slot];
+        let (found, id) = self.slots[short.home(self.slots.len())];
+        if found == short { Some(id) } else { self.find_further(short, found) }
+    }
+
+    fn find_further(&self, short: Short, mut found: Short) -> Option<u32> {
+        let mut slots = self.slots_of(short).skip(1);
+        while found != Self::FREE {
+            let id;
+            (found, id) = self.slots[slots.next()?];
             if found == short {
                 return Some(id);
-            }
-            if found == Self::FREE {
-                return None;
             }
         }
         None

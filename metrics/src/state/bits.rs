@@ -6,7 +6,7 @@ use crate::{Error, Result};
 #[derive(Debug, Default)]
 pub(crate) struct BitWriter {
     bytes: Vec<u8>,
-    pending: u128,
+    pending: u64,
     filled: u32,
 }
 
@@ -14,14 +14,16 @@ impl BitWriter {
     /// Writes the lowest `width` bits of a number that has no others.
     pub(crate) fn write(&mut self, value: u64, width: u32) {
         // Fewer than 64 are pending.
-        self.pending |= u128::from(value) << self.filled;
-        self.filled += width;
-        if self.filled >= 64 {
-            #[expect(clippy::cast_possible_truncation, reason = "the lower half")]
-            self.bytes.extend_from_slice(&(self.pending as u64).to_le_bytes());
-            self.pending >>= 64;
-            self.filled -= 64;
+        self.pending |= value << self.filled;
+        let filled = self.filled + width;
+        if filled < 64 {
+            self.filled = filled;
+            return;
         }
+        self.bytes.extend_from_slice(&self.pending.to_le_bytes());
+        // What of the number was beyond the word, if any was.
+        self.pending = value.checked_shr(64 - self.filled).unwrap_or(0);
+        self.filled = filled - 64;
     }
 
     /// Writes a number of which the reader knows the length, and so its highest bit.
@@ -57,6 +59,14 @@ impl<'a> BitReader<'a> {
     /// Reads a number of `width` ≤ 64 bits.
     pub(crate) fn read(&mut self, width: u32) -> Result<u64> {
         let (byte, end) = (self.at / 8, self.at + width as usize);
+        // Nearly all are short, and have as many bytes after them as a word.
+        if width <= 56
+            && let Some(bytes) = self.bytes.get(byte..).and_then(<[u8]>::first_chunk::<8>)
+        {
+            let value = (u64::from_le_bytes(*bytes) >> (self.at % 8)) & ((1 << width) - 1);
+            self.at = end;
+            return Ok(value);
+        }
         let word = match self.bytes.get(byte..).and_then(<[u8]>::first_chunk::<16>) {
             Some(bytes) => u128::from_le_bytes(*bytes),
             None if end <= 8 * self.bytes.len() => {
