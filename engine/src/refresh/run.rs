@@ -157,10 +157,9 @@ impl Refresh<'_> {
         }
         let states_from = self.full_from(&ledger, is_asked).await?;
         // Which stored rows others changed, only their tables tell, and all of them may be read for that.
-        if self.monitor.labels.is_some() || self.monitor.source.payload().is_some() {
-            if self.permit.take(u64::MAX).await {
-                return Ok(Refreshed::Waited);
-            }
+        let is_changed_by_others = self.monitor.labels.is_some() || self.monitor.source.payload().is_some();
+        if is_changed_by_others && self.permit.take(u64::MAX).await {
+            return Ok(Refreshed::Waited);
         }
         let mut plan = RefreshPlan::make(self.looking(), self.monitor, &ledger, reason, states_from).await?;
         let config = self.monitor.metrics_definition();

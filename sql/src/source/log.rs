@@ -114,6 +114,13 @@ struct Listing {
     has_others: bool,
 }
 
+/// The newest version with its file, and the commits that lead to it from the checkpoint.
+struct LogPath {
+    version: u64,
+    newest: ObjectMeta,
+    commits: Vec<(u64, Path)>,
+}
+
 impl Listing {
     fn add(&mut self, folder: &Path, file: ObjectMeta) {
         let name = file.location.filename().unwrap_or_default();
@@ -139,16 +146,15 @@ impl Listing {
         }
     }
 
-    /// The newest version with its file, and the commits that lead to it from the checkpoint; `None` if one of them is
-    /// missing.
-    fn commits(&self) -> Option<(u64, ObjectMeta, Vec<(u64, Path)>)> {
+    /// The way to the newest version; `None` if a commit is missing.
+    fn path(&self) -> Option<LogPath> {
         let after = self.checkpoint.as_ref().map(|(version, _)| *version);
         let newest = self.commits.keys().copied().max().max(after)?;
         let from = after.map_or(0, |version| version + 1);
         let commits = (from..=newest).map(|version| Some((version, self.commits.get(&version)?.location.clone())));
         let checkpoint = self.checkpoint.as_ref().map(|(_, file)| file);
         let file = self.commits.get(&newest).or(checkpoint)?.clone();
-        Some((newest, file, commits.collect::<Option<Vec<_>>>()?))
+        Some(LogPath { version: newest, newest: file, commits: commits.collect::<Option<Vec<_>>>()? })
     }
 }
 
@@ -195,7 +201,7 @@ async fn read(checkpoints: &Checkpoints, place: &Place) -> Result<LogFound, Stor
     if listing.commits.is_empty() && listing.checkpoint.is_none() && !listing.has_others {
         return Ok(LogFound::Nothing);
     }
-    let Some((version, newest, commits)) = listing.commits() else { return Ok(LogFound::Other) };
+    let Some(LogPath { version, newest, commits }) = listing.path() else { return Ok(LogFound::Other) };
     let fetch = |(version, path): (u64, Path)| async move { Ok((version, store.get(&path).await?.bytes().await?)) };
     let commits = futures::stream::iter(commits).map(fetch).buffered(AT_ONCE);
     let commits: Vec<(u64, Bytes)> = commits.try_collect::<Vec<_>>().await.map_err(|error: StoreError| error)?;
