@@ -301,14 +301,17 @@ fn a_footer_is_read_once_for_all_monitors() {
     let files = write_files(&place, &wide(1, 30_000, 30), 6000);
     place.configure(&format!("{}{}", monitor("a", &["c1"]), monitor("b", &["c2"])));
     let reader = Reader::new(&place, Duration::ZERO);
-    reader.watch.take();
-    reader.runtime.block_on(Box::pin(async {
-        for monitor in &reader.engine.config().monitors {
+    let mut read = Vec::new();
+    for monitor in &reader.engine.config().monitors {
+        reader.watch.take();
+        reader.runtime.block_on(Box::pin(async {
             let bound = reader.engine.bind(monitor).await.unwrap();
             assert_eq!(reader.engine.run(&bound, false).await.unwrap().refreshed.unwrap().rows, 30_000);
-        }
-    }));
-    assert_eq!(ends(&place, &reader.watch.take().of_data("t")), files);
+        }));
+        read.push(ends(&place, &reader.watch.take().of_data("t")));
+    }
+    // Two streams that begin with halves of one file may both ask for its footer; whoever comes later asks for none.
+    assert!((files..=2 * files).contains(&read[0]) && read[1] == 0, "{read:?} footers of {files} files");
 }
 
 /// Too little memory costs requests, and one monitor that fails costs the others nothing.
