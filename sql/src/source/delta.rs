@@ -63,11 +63,14 @@ pub async fn is_blank(table: &DeltaTable) -> Result<bool, DeltaTableError> {
     };
     let Some(commit) = table.log_store().read_commit_entry(version).await? else { return Ok(false) };
     Ok(deltalake::logstore::get_actions(version, &commit)?.into_iter().any(|action| match action {
-        Action::CommitInfo(info) => {
-            info.operation.is_some_and(|operation| operation.starts_with("CREATE") || operation == "ADD COLUMNS")
-        }
+        Action::CommitInfo(info) => info.operation.is_some_and(|operation| is_creation(&operation)),
         _ => false,
     }))
+}
+
+/// Whether a commit of this operation creates a table or gives it its columns.
+pub(super) fn is_creation(operation: &str) -> bool {
+    operation.starts_with("CREATE") || operation == "ADD COLUMNS"
 }
 
 /// The newest version and the description of a table without any column, as `CREATE TABLE … USING DELTA LOCATION …`

@@ -20,6 +20,7 @@ use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use serde::Deserialize;
 
+use super::delta::is_creation;
 use crate::Result;
 use crate::lake::Place;
 
@@ -202,9 +203,10 @@ async fn read(checkpoints: &Checkpoints, place: &Place) -> Result<LogFound, Stor
         return Ok(LogFound::Nothing);
     }
     let Some(LogPath { version, newest, commits }) = listing.path() else { return Ok(LogFound::Other) };
-    let fetch = |(version, path): (u64, Path)| async move { Ok((version, store.get(&path).await?.bytes().await?)) };
-    let commits = futures::stream::iter(commits).map(fetch).buffered(AT_ONCE);
-    let commits: Vec<(u64, Bytes)> = commits.try_collect::<Vec<_>>().await.map_err(|error: StoreError| error)?;
+    let fetch = |(version, path): (u64, Path)| async move {
+        Ok::<_, StoreError>((version, store.get(&path).await?.bytes().await?))
+    };
+    let commits: Vec<(u64, Bytes)> = futures::stream::iter(commits).map(fetch).buffered(AT_ONCE).try_collect().await?;
     let mut replay = match listing.checkpoint {
         None => Replay::default(),
         Some((_, meta)) => match checkpoint(checkpoints, place, meta).await? {
@@ -351,10 +353,8 @@ impl Replay {
         if !is_plain {
             return None;
         }
-        let is_creation =
-            self.operation.is_some_and(|operation| operation.starts_with("CREATE") || operation == "ADD COLUMNS");
         let schema = Arc::new((&schema).try_into_arrow().ok()?);
-        let is_blank = files.is_empty() && is_creation;
+        let is_blank = files.is_empty() && self.operation.is_some_and(|operation| is_creation(&operation));
         let transactions = self.transactions;
         Some(TableLog { version, newest, metadata, schema, files, transactions, is_blank })
     }
