@@ -14,22 +14,23 @@ use deltalake::kernel::Add;
 use futures::{StreamExt, TryStreamExt};
 use limno_sql::plan::Measure;
 use limno_sql::watch::{Stage, Watch};
-use limno_sql::window::{Granularity, Spans, Window};
+use limno_sql::window::{Spans, Window};
 
-use super::cells::{CellKey, Layout, Merger, ModelKey, Outline, States, Subject};
+use super::cells::{CellKey, Layout, Merger, Outline, States, Subject};
 use super::changed::{CONFIG_DIGEST, Changed, LEDGER_ID, STATES_FROM, Written, clock_of};
 use super::custom::{drift_rows, profile_rows};
 use super::drift_rows::DriftRow;
 use super::permit::ReadPermit;
 use super::profile_rows::ProfileRow;
-use super::rows::{Cell, Presence, RowMaker};
+use super::rows::{Presence, RowMaker};
 use super::size::sorted_size;
 use super::tables::Tables;
+use super::targets::Target;
 use super::update::Touched;
 use crate::ledger::{Ledger, LedgerRow, Role, rows_of};
 use crate::monitor::Places;
 use crate::progress::Progress;
-use crate::store::{Changes, FileWriter, Grouping, OwnTable, join_after, under};
+use crate::store::{Changes, FileWriter, OwnTable, join_after, under};
 use crate::{Error, Result};
 
 /// Rows that are laid out before they are written, about.
@@ -38,9 +39,9 @@ const ROWS_AT_ONCE: usize = 512;
 /// made from them, and what an allocator keeps for later.
 const IN_FLIGHT: u64 = 4;
 /// The group of the rows over the baseline.
-const BASELINE: &str = "baseline";
+pub(super) const BASELINE: &str = "baseline";
 /// The group of rows that can no longer be made anew and that another program moved.
-const KEPT: &str = "kept";
+pub(super) const KEPT: &str = "kept";
 /// The group of the rows of a table without a time.
 const SNAPSHOT: &str = "snapshot";
 
@@ -89,10 +90,10 @@ pub(super) struct RowCounts {
 
 /// A table on its way to a commit.
 pub(super) struct Output {
-    written: Written,
-    changed: Changed,
+    pub(super) written: Written,
+    pub(super) changed: Changed,
     schema: SchemaRef,
-    needed: Option<Spans>,
+    pub(super) needed: Option<Spans>,
     removed: Vec<Add>,
     added: Vec<Add>,
     rows: u64,
@@ -107,21 +108,6 @@ impl Output {
     /// Whether a table without a time gets rows.
     const fn has_changed(&self) -> bool {
         self.changed.whole() || self.changed.baseline()
-    }
-}
-
-/// Rows of one group of files.
-#[derive(Debug, Default)]
-pub(super) struct Target {
-    pub(super) profile: Vec<CellKey>,
-    pub(super) baseline: Vec<CellKey>,
-    pub(super) consecutive: Vec<(CellKey, CellKey)>,
-}
-
-impl Target {
-    fn cells(&self) -> BTreeSet<CellKey> {
-        let pairs = self.consecutive.iter().flat_map(|(now, before)| [now, before]);
-        self.profile.iter().chain(&self.baseline).chain(pairs).cloned().collect()
     }
 }
 
@@ -396,85 +382,6 @@ impl MetricWriter<'_> {
         Ok(windows.len() as u64)
     }
 
-    fn is_written(&self, granularity: usize, start: i64, profile: &Output, drift: &Output) -> bool {
-        let Some(&length) = self.maker.granularities.get(granularity) else { return false };
-        let window = self.maker.monitor.calendar().window_of(length, start);
-        window.is_some_and(|window| profile.changed.window(window, false) || drift.changed.window(window, false))
-    }
-
-    /// What is to be written, by group of files; groups of which rows only go are among them.
-    fn targets(
-        &self,
-        outline: &BTreeMap<CellKey, Outline>,
-        baseline: &Baseline,
-        profile: &Output,
-        drift: &Output,
-    ) -> BTreeMap<String, Target> {
-        let calendar = self.maker.monitor.calendar();
-        let mut targets: BTreeMap<String, Target> = BTreeMap::new();
-        let groupings: Vec<Grouping> = self.maker.granularities.iter().map(|&length| Grouping::of(length)).collect();
-        for output in [profile, drift] {
-            // Of lengths that are no longer configured, the rows go.
-            let groups = output.written.table.files().iter().filter_map(|file| file.group.as_ref());
-            let is_of_none = |group: &&String| {
-                groupings.iter().all(|grouping| grouping.parse(group).is_none())
-                    && ![BASELINE, KEPT].contains(&group.as_str())
-            };
-            if output.changed.baseline() && output.needed.is_none() {
-                for group in groups.filter(is_of_none) {
-                    targets.entry(group.clone()).or_default();
-                }
-            }
-        }
-        for (position, &length) in self.maker.granularities.iter().enumerate() {
-            let grouping = Grouping::of(length);
-            for output in [profile, drift] {
-                for file in output.written.table.files() {
-                    if let Some(group) = &file.group
-                        && let Some(index) = grouping.parse(group)
-                        && output.changed.meets(&grouping, index, output.needed.as_ref())
-                    {
-                        targets.entry(group.clone()).or_default();
-                    }
-                }
-            }
-            for (key, cell) in outline.iter().filter(|(key, cell)| key.granularity == position && cell.is_shown) {
-                let before = calendar.previous(length, &cell.window);
-                let before = before.map(|before| (before, CellKey { start: before.start, ..key.clone() }));
-                let before = before.filter(|(_, key)| outline.contains_key(key));
-                let is_profiled = profile.changed.window(cell.window, false);
-                let is_compared = drift.changed.window(cell.window, true) && self.comparison(baseline, key).is_some();
-                let follows =
-                    before.as_ref().is_some_and(|(before, _)| drift.changed.consecutive(cell.window, *before));
-                if !(is_profiled || is_compared || follows) {
-                    continue;
-                }
-                let target = targets.entry(grouping.name(grouping.index(key.start))).or_default();
-                if is_profiled {
-                    target.profile.push(key.clone());
-                }
-                if is_compared {
-                    target.baseline.push(key.clone());
-                }
-                if let Some((_, before)) = before.filter(|_| follows) {
-                    target.consecutive.push((key.clone(), before));
-                }
-            }
-        }
-        targets
-    }
-
-    /// The cell of the baseline that a cell is compared with: the same model's, or, for a model that the baseline has
-    /// not seen, that of all models.
-    pub(super) fn comparison<'b>(&self, baseline: &'b Baseline, key: &CellKey) -> Option<Cell<'b>> {
-        let of = |model: &ModelKey| {
-            let start = self.layout().instant.start;
-            CellKey { granularity: 0, start, slice: key.slice.clone(), model: model.clone() }
-        };
-        let own = baseline.outline.get_key_value(&of(&key.model));
-        own.or_else(|| baseline.outline.get_key_value(&of(&ModelKey::All)))
-    }
-
     /// The rows over the baseline itself.
     async fn baseline_rows(&self, baseline: &Baseline, profile: &mut Output) -> Result<()> {
         if !profile.changed.baseline() {
@@ -633,20 +540,6 @@ impl MetricWriter<'_> {
             drift.added.extend(drift_writer.finish(Some(name)).await?);
         }
         Ok(())
-    }
-
-    /// The files of the ledger that hold the states of these cells.
-    fn files_of(&self, cells: &BTreeSet<CellKey>, within: &Spans) -> Vec<Add> {
-        let mut spans = Spans::none();
-        let calendar = self.maker.monitor.calendar();
-        for key in cells {
-            let length: Option<&Granularity> = self.maker.granularities.get(key.granularity);
-            match length.and_then(|&length| calendar.window_of(length, key.start)) {
-                Some(window) => spans.insert(window),
-                None => return self.ledger.files_within(within),
-            }
-        }
-        self.ledger.files_within(&spans)
     }
 
     /// Files that another program wrote keep the rows that stay; they are no part of a group.

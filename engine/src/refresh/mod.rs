@@ -6,7 +6,7 @@
 //! | [`touched`] | the windows of stored rows that others change: later labels, repeated requests |
 //! | [`read`], [`isolate`], [`spool`] | the scans, what of them fails, and their states on the way into the ledger |
 //! | [`update`] | the commit of the ledger: the point at which a refresh has happened |
-//! | [`changed`], [`cells`], [`rows`], [`metrics`], [`tables`], [`custom`] | from the ledger to the metric tables |
+//! | [`changed`], [`targets`], [`cells`], [`rows`], [`metrics`], [`tables`], [`custom`] | from the ledger to the metric tables |
 //! | [`run`] | the steps in order, again where another writer was faster |
 //! | [`permit`] | who may read now: few monitors hold states at once |
 //! | [`quarantine`] | rows that could not be parsed, for a log of requests |
@@ -31,6 +31,7 @@ mod run;
 mod size;
 mod spool;
 mod tables;
+mod targets;
 mod touched;
 mod update;
 mod vacuum;

@@ -139,7 +139,7 @@ impl Reader<'_> {
         let sizes = parts.iter().map(|part| {
             largest_size(part, None).map(|states| states.saturating_mul(COPIES).saturating_add(part.bytes))
         });
-        // This is half of what the monitor may; the other half is for what comes after the scans.
+        // Ours is half of what the monitor may take; what comes after the scans, for which the other half is, is not there yet.
         sizes.sum::<Option<u64>>().is_some_and(|size| size <= self.memory.saturating_mul(2))
     }
 
@@ -172,14 +172,12 @@ impl Reader<'_> {
                 Ok(values as u64)
             }
         };
-        let counts: Vec<Result<u64>> =
-            futures::stream::iter(query.slices.iter().map(count).collect::<Vec<_>>()).buffered(2).collect().await;
+        let counts = futures::stream::iter(query.slices.iter().map(count).collect::<Vec<_>>()).buffered(2);
+        let counts: Vec<Result<u64>> = counts.collect().await;
         // One that has too many is told before what does not read.
-        let too_many = |result: &&Result<u64>| matches!(result, Err(Error::TooManySlices { .. }));
-        if counts.iter().any(|result| too_many(&result)) {
-            return counts.into_iter().find(|result| too_many(&result)).unwrap_or(Ok(0));
-        }
-        Ok(counts.into_iter().sum::<Result<u64>>()? + 1)
+        let (too_many, others): (Vec<_>, Vec<_>) =
+            counts.into_iter().partition(|result| matches!(result, Err(Error::TooManySlices { .. })));
+        Ok(too_many.into_iter().chain(others).sum::<Result<u64>>()? + 1)
     }
 
     /// How many windows the rows of a scan can lie in, as far as the log says; one for rows without a time.

@@ -56,9 +56,9 @@ pub(super) fn largest_of(measure: &Measure, rows: Option<u64>, groups: u64) -> O
     if is_bounded(measure) {
         return Some(groups.saturating_mul(LARGEST_LIST));
     }
-    let bounded = |rows: u64| state_size(rows, measure).saturating_add(groups.saturating_mul(SMALLEST_STATE));
+    let of_rows = |rows: u64| state_size(rows, measure).saturating_add(groups.saturating_mul(SMALLEST_STATE));
     match &measure.options {
-        MeasureOptions::Column(_) => rows.map(bounded),
+        MeasureOptions::Column(_) => rows.map(of_rows),
         MeasureOptions::Quality(_) | MeasureOptions::Sample { .. } => {
             Some(groups.saturating_mul(state_size(rows.unwrap_or(u64::MAX), measure)))
         }

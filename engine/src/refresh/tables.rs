@@ -7,10 +7,11 @@ use limno_sql::plan::SliceOf;
 
 use super::cells::{CellKey, Outline, States, Subject, SubjectStates};
 use super::drift_rows::DriftRow;
-use super::metrics::{Baseline, MetricWriter, Output, Target};
+use super::metrics::{Baseline, MetricWriter, Output};
 use super::profile_rows::ProfileRow;
 use super::rows::{Cell, Presence};
 use super::size::state_size;
+use super::targets::Target;
 use crate::Result;
 use crate::ledger::Role;
 use crate::store::FileWriter;
